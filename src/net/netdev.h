@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Kinds of backend: one record each; all records stand in one table that ctl/ hands over at start. A new backend is
+ * one new file and one line in that table.
+ */
+#ifndef NET_NETDEV_H
+#define NET_NETDEV_H
+
+#include "base/opts.h"
+#include "net/client.h"
+
+struct netdev_type {
+	const char *name; /* "tap" */
+	const char *help; /* one line */
+	const struct opt *opts;
+	size_t opts_size; /* of the structure that opts describes */
+	/*
+	 * Make the clients (usually one) of a netdev: open what is to be opened, net_client_add() each with name `id` on
+	 * `loop`. opts stays the caller's (copy what is kept). On an error nothing is left. Main thread.
+	 */
+	int (*create)(const char *id, const void *opts, struct loop *loop, struct error *err);
+	const char *unsupported; /* the kind exists in QEMU's dialect but not here: why, and what to use instead */
+};
+
+void netdev_types_init(const struct netdev_type *const *types);
+const struct netdev_type *netdev_type_find(const char *name);
+void netdev_help(FILE *out);
+
+/* Create from a parsed list with type= and id= (taken here): "-netdev". Errors are prefixed with type and id. */
+int netdev_add(struct opt_list *l, struct loop *loop, struct error *err) __must_check;
+int netdev_del(const char *id, struct error *err) __must_check;
+
+#endif
