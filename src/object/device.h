@@ -25,6 +25,7 @@ struct device {
 	enum device_state state;
 	struct bus *bus;
 	struct list bus_node;
+	struct list node;  /* in the list of realized devices */
 	struct mutex lock; /* control mutex */
 };
 
@@ -48,6 +49,9 @@ struct bus {
 	bool full;	     /* takes no more devices */
 };
 
+/* The type "device", abstract: parent of all devices. */
+extern const struct type device_type;
+
 static inline struct device *to_device(struct object *o)
 {
 	return container_of(o, struct device, obj);
@@ -59,23 +63,30 @@ static inline const struct device_class *device_class(const struct device *d)
 }
 
 void bus_init(struct bus *b, const char *type, const char *name, struct object *owner);
-void bus_deinit(struct bus *b);
+void bus_deinit(struct bus *b); /* unrealizes what is still on it, last one first; frees nothing */
 struct bus *bus_find(const char *type, const char *name); /* by name, else the first of that type that is not full */
 
 /*
  * The whole way of `-device DRIVER,...`: find the type, make it, set properties (id, bus= and the rest), put it on its
- * bus, realize, reset. On failure nothing is left. `l` still has the untaken pairs; "driver" is taken.
+ * bus, realize, reset. On failure nothing is left. `l` still has the untaken pairs; "driver" is taken. Errors are
+ * complete: "-device e1000,id=n0: mac=1: expected ...".
  */
 struct device *device_add(struct opt_list *l, struct error *err);
-/* The same for a device that the board or another device makes. */
+/*
+ * The same for a device that the board or another device makes: put it on the bus (NULL: on the first one of its kind that
+ * is not full, if it needs one), realize, reset. On failure it is as before and may be freed.
+ */
 int device_realize(struct device *d, struct bus *bus, struct error *err) __must_check;
-void device_unrealize(struct device *d);
+void device_unrealize(struct device *d); /* harmless if it is not realized */
 void device_reset(struct device *d); /* takes the control mutex */
 void device_del(struct device *d);   /* unrealize, free */
 
 struct device *device_find(const char *id);
 void device_each(void (*fn)(struct device *d, void *arg), void *arg); /* realized ones, in the order of realization */
 const char *device_label(const struct device *d); /* the id, or the type's name: for messages */
+
+/* The root of all devices (abstract), for the table of types. */
+extern const struct type type_device;
 
 /* Help of -device help and -device TYPE,help. */
 void device_help(FILE *out);

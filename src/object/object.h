@@ -50,7 +50,11 @@ struct object {
 	char *name; /* path component; the id of a device made by the user */
 	struct list children;
 	struct list node; /* in parent->children */
+	bool embedded;	  /* lies in memory of its parent, which is freed with the parent */
 };
+
+/* The root of all types. */
+extern const struct type object_type;
 
 /* All types, NULL-terminated, once at start before any object; classes are made then. Main thread. */
 int types_init(const struct type *const *types, struct error *err) __must_check;
@@ -61,10 +65,11 @@ void class_each(const char *base, bool abstract_too, void (*fn)(const struct cla
 
 /* New instance of a type that is not abstract, with property defaults set. NULL and err if there is no such type. */
 struct object *object_new(const char *type, struct error *err);
-/* The same in memory that a parent embeds (instance_size bytes): finalized with object_deinit(). */
+/* The same in memory that a parent embeds (instance_size bytes, any contents): finalized with object_deinit(). */
 int object_init_embedded(struct object *o, const char *type, struct error *err) __must_check;
+/* Unlink, free the children, finalize; the memory stays. Harmless if that was done already. */
 void object_deinit(struct object *o);
-/* Unlink from the parent, free the children, finalize, free. */
+/* Unlink from the parent, free the children, finalize, free (not the memory of an embedded one). NULL: nothing. */
 void object_free(struct object *o);
 
 void object_adopt(struct object *parent, struct object *child, const char *name);
@@ -72,6 +77,7 @@ void object_adopt(struct object *parent, struct object *child, const char *name)
 void object_path(const struct object *o, char *buf, size_t size);
 
 int object_set(struct object *o, const char *prop, const char *value, struct error *err) __must_check;
+/* Print a property. -ENOENT: there is no such property; -ENOTSUP: it cannot be printed. */
 int object_get(struct object *o, const char *prop, char *buf, size_t size);
 /* Apply all untaken pairs of a list, by the leaf-to-root-to-delegate rule; an unknown one is an error. */
 int object_apply(struct object *o, struct opt_list *l, struct error *err) __must_check;
