@@ -48,19 +48,24 @@ struct pci_bar {
 struct pci_device {
 	struct device dev;
 	int32_t addr_slot; /* property addr=slot[.fn]; -1: next free. Parsed form: devfn or -1 */
+	char *romfile;	   /* property; NULL or "": no ROM */
+	int32_t rombar;	   /* property, as QEMU's; without a ROM it changes nothing */
+	bool multifunction; /* property: other functions of the slot may be there */
 	uint8_t devfn;
-	struct pci_bus *bus;
+	struct pci_bus *bus; /* NULL: not on it yet, or not any more */
 
 	uint8_t config[PCIE_CONFIG_SIZE]; /* guarded by the bus's config mutex */
 	uint8_t wmask[PCIE_CONFIG_SIZE];  /* bits that a guest may write */
 	uint8_t w1cmask[PCIE_CONFIG_SIZE]; /* bits that a written 1 clears */
 	uint8_t cap_end;		  /* first free byte for capabilities */
+	uint8_t pm_cap;			  /* power management capability; 0: none */
 	uint16_t config_size;		  /* 256 or 4096 */
 
 	struct pci_bar bar[PCI_BARS];
-	struct dma dma;	     /* follows the bus master bit */
-	_Atomic bool intx;   /* what it drives on its pin */
-	struct msix *msix;   /* NULL: none */
+	struct dma dma;	      /* follows the bus master bit; off in D3hot */
+	_Atomic uint8_t intx; /* what it drives on its pin and what keeps it back; see pci/intx.h */
+	int intx_gsi;	      /* where the pin leads; -1: no pin */
+	struct msix *msix;    /* NULL: none */
 };
 
 struct pci_class {
@@ -72,11 +77,14 @@ struct pci_class {
 	/* Template for leaf types: config header and dma are set up already; add BARs and capabilities. */
 	int (*realize)(struct pci_device *p, struct error *err);
 	void (*unrealize)(struct pci_device *p);
-	void (*reset)(struct pci_device *p);
+	void (*reset)(struct pci_device *p); /* control mutex; config space is reset already: no DMA, nothing mapped */
 	/* Config access hooks, after the range check; NULL: none. Called with config and control mutex held. */
 	void (*config_read)(struct pci_device *p, unsigned off, unsigned size);	 /* refresh config[] before a read */
 	void (*config_written)(struct pci_device *p, unsigned off, unsigned size); /* config[] has the new value */
-	/* Stop all DMA and doorbells, and go on. vCPU (config write) or main thread. */
+	/*
+	 * Stop all DMA, and go on as far as p->dma.on allows; control mutex held, vCPU (config write) or main thread. resume
+	 * is also called alone, when p->dma.on came on.
+	 */
 	void (*quiesce)(struct pci_device *p);
 	void (*resume)(struct pci_device *p);
 };
@@ -92,22 +100,36 @@ struct pci_host {
 	unsigned (*intx_gsi)(unsigned slot, unsigned pin); /* pin 0..3 (A..D) */
 };
 
-struct pci_bus {
-	struct bus bus;
-	struct mutex lock; /* config accesses, BAR map */
-	struct pci_host host;
-	struct pci_device *slot[PCI_SLOTS * 8];
-	_Atomic uint16_t line_users[256]; /* by GSI: how many pins are high */
+/* An interrupt wire (pci/intx.c). */
+struct pci_line {
+	_Atomic int32_t pins;  /* how many are asserted */
+	_Atomic uint32_t work; /* changes that the chip may not have seen */
+	bool level;	       /* what the chip was told; of the thread that has the work */
 };
 
+#define PCI_LINES 256
+
+struct pci_bus {
+	struct bus bus;
+	struct mutex lock; /* config accesses, BAR map, slots */
+	struct pci_host host;
+	struct pci_device *slot[PCI_SLOTS * 8];
+	struct pci_line line[PCI_LINES]; /* by GSI */
+	_Atomic uint32_t config_address; /* port 0xcf8 */
+};
+
+extern const struct type type_pci_device;      /* abstract */
+extern const struct type type_pci_host_bridge; /* 00:00.0 */
+
 /* ---- the board's part ---- */
+/* Makes the host bridge too, so types_init() comes first. pci_bus_deinit() deletes whatever is still on the bus. */
 int pci_bus_init(struct pci_bus *b, const char *name, const struct pci_host *host, struct error *err) __must_check;
 void pci_bus_deinit(struct pci_bus *b);
 /* Config access by (devfn, offset); size 1, 2, 4. What is not there reads as all ones. vCPU or main thread. */
 uint32_t pci_config_read(struct pci_bus *b, unsigned devfn, unsigned off, unsigned size);
 void pci_config_write(struct pci_bus *b, unsigned devfn, unsigned off, unsigned size, uint32_t value);
 /* Ports 0xcf8..0xcff (config mechanism 1) and the ECAM window of bus 0, as regions for the board to map. */
-int pci_host_ports_init(struct pci_bus *b, struct region *address, struct region *data);
+int pci_host_ports_init(struct pci_bus *b, struct region *address, struct region *data); /* 0xcf8, 0xcfc; 0 */
 void pci_ecam_init(struct pci_bus *b, struct region *ecam); /* 1 MiB */
 /*
  * What firmware would do: give every BAR an address (io window, 32-bit window, 64-bit window above all RAM), set the
@@ -133,6 +155,10 @@ static inline uint16_t pci_get16(const struct pci_device *p, unsigned off)
 {
 	return (uint16_t)(p->config[off] | p->config[off + 1] << 8);
 }
+static inline uint32_t pci_get32(const struct pci_device *p, unsigned off)
+{
+	return pci_get16(p, off) | (uint32_t)pci_get16(p, off + 2) << 16;
+}
 void pci_set16(struct pci_device *p, unsigned off, uint16_t v);
 void pci_set32(struct pci_device *p, unsigned off, uint32_t v);
 
@@ -141,6 +167,8 @@ void pci_bar_init(struct pci_device *p, unsigned n, uint64_t size, uint8_t flags
 void pci_bar_add(struct pci_device *p, unsigned n, struct region *r, uint64_t offset);
 /* Room for a capability of `size` bytes (id and next included): offset, or -ENOSPC. Contents read-only until wmask is set. */
 int pci_add_cap(struct pci_device *p, uint8_t id, unsigned size);
+/* PCI power management (1.2): D0 and D3hot, where neither DMA nor interrupts nor BARs work; the state is kept. */
+int pci_add_pm(struct pci_device *p);
 /* Drive the device's INTx pin (edges reach the chip). Any thread. Honours the command register's disable bit. */
 void pci_set_intx(struct pci_device *p, bool level);
 

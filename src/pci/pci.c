@@ -1,0 +1,241 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * PCI bus and the base type of its devices: places (slot and function), properties, life. Config space is in config.c,
+ * interrupt pins in intx.c, the bridge and the ways into config space in host.c.
+ */
+#include <ctype.h>
+#include <errno.h>
+#include <limits.h>
+#include <stdlib.h>
+
+#include "mem/epoch.h"
+#include "pci/config.h"
+#include "pci/host.h"
+#include "pci/intx.h"
+#include "pci/msix.h"
+
+#define ADDR_AUTO (-1)
+
+/* ---- the bus ---- */
+
+int pci_bus_init(struct pci_bus *b, const char *name, const struct pci_host *host, struct error *err)
+{
+	int r;
+
+	memset(b, 0, sizeof(*b));
+	mutex_init(&b->lock);
+	b->host = *host;
+	bus_init(&b->bus, "PCI", name, NULL);
+	r = pci_host_bridge_add(b, err);
+	if (r < 0) {
+		bus_deinit(&b->bus);
+		mutex_destroy(&b->lock);
+	}
+	return r;
+}
+
+void pci_bus_deinit(struct pci_bus *b)
+{
+	for (unsigned i = ARRAY_SIZE(b->slot); i-- > 0;)
+		if (b->slot[i])
+			device_del(&b->slot[i]->dev);
+	bus_deinit(&b->bus);
+	mutex_destroy(&b->lock);
+}
+
+static struct pci_bus *to_pci_bus(struct bus *b)
+{
+	return container_of(b, struct pci_bus, bus);
+}
+
+/* ---- a device's place ---- */
+
+static int addr_parse(const struct opt *o, const char *value, void *field, struct error *err)
+{
+	char *end = NULL;
+	unsigned long slot = ULONG_MAX, fn = 0;
+
+	if (isxdigit((unsigned char)value[0]))
+		slot = strtoul(value, &end, 16);
+	if (end && end[0] == '.' && isxdigit((unsigned char)end[1]))
+		fn = strtoul(end + 1, &end, 16);
+	if (!end || *end || slot >= PCI_SLOTS || fn >= 8)
+		return fail(err, EINVAL, "%s=%s: expected slot[.function] in hexadecimal, 0 to 1f and 0 to 7", o->name,
+			    value);
+	*(int32_t *)field = (int32_t)PCI_DEVFN(slot, fn);
+	return 0;
+}
+
+static int addr_in_use(struct pci_bus *b, unsigned devfn, unsigned by, struct error *err)
+{
+	const char *label = device_label(&b->slot[by]->dev);
+
+	if (devfn == by)
+		return fail(err, EBUSY, "addr=%x.%x: in use by '%s'; choose another one, or leave addr out", devfn >> 3,
+			    devfn & 7, label);
+	return fail(err, EBUSY,
+		    "addr=%x.%x: '%s' in function %x of the slot does not allow it; give function 0 multifunction=on",
+		    devfn >> 3, devfn & 7, label, by & 7);
+}
+
+/* May `p` sit at devfn? Function 0 says whether a slot has others (PCI 3.0, 6.2.1). */
+static int addr_check(struct pci_bus *b, const struct pci_device *p, unsigned devfn, struct error *err)
+{
+	unsigned first = devfn & ~7u;
+
+	if (b->slot[devfn])
+		return addr_in_use(b, devfn, devfn, err);
+	if (devfn != first)
+		return b->slot[first] && !b->slot[first]->multifunction ? addr_in_use(b, devfn, first, err) : 0;
+	for (unsigned i = first + 1; i < first + 8 && !p->multifunction; i++)
+		if (b->slot[i])
+			return addr_in_use(b, devfn, i, err);
+	return 0;
+}
+
+static int addr_choose(struct pci_bus *b, struct pci_device *p, struct error *err)
+{
+	if (p->addr_slot != ADDR_AUTO) {
+		p->devfn = (uint8_t)p->addr_slot;
+		return addr_check(b, p, p->devfn, err);
+	}
+	for (unsigned slot = 0; slot < PCI_SLOTS; slot++) {
+		p->devfn = (uint8_t)PCI_DEVFN(slot, 0);
+		if (addr_check(b, p, p->devfn, NULL) == 0)
+			return 0;
+	}
+	return fail(err, ENOSPC,
+		    "bus %s: all %d slots are in use; put several devices into one with addr=SLOT.FUNCTION and "
+		    "multifunction=on",
+		    b->bus.name, PCI_SLOTS);
+}
+
+/* ---- life ---- */
+
+static int rom_check(const struct pci_device *p, struct error *err)
+{
+	if (p->romfile && p->romfile[0])
+		return fail(err, ENOTSUP,
+			    "romfile=%s: option ROMs are not offered; leave romfile out, or write romfile= "
+			    "(there is none by default)",
+			    p->romfile);
+	return 0;
+}
+
+static void set_slot(struct pci_device *p, struct pci_device *occupant)
+{
+	mutex_lock(&p->bus->lock);
+	p->bus->slot[p->devfn] = occupant;
+	mutex_unlock(&p->bus->lock);
+}
+
+static int pci_realize(struct device *d, struct error *err)
+{
+	struct pci_device *p = to_pci_device(d);
+	const struct pci_class *c = pci_class(p);
+	struct pci_bus *b = to_pci_bus(d->bus);
+	int r = rom_check(p, err);
+
+	if (r == 0)
+		r = addr_choose(b, p, err);
+	if (r < 0)
+		return r;
+	p->bus = b;
+	p->dma.ram = b->host.ram;
+	pci_config_init(p);
+	if (c->realize)
+		r = c->realize(p, err);
+	if (r < 0) {
+		p->bus = NULL;
+		return r;
+	}
+	if (p->config[PCI_INTERRUPT_PIN]) {
+		unsigned gsi = b->host.intx_gsi(p->devfn >> 3, p->config[PCI_INTERRUPT_PIN] - 1);
+
+		p->intx_gsi = gsi < PCI_LINES ? (int)gsi : -1;
+	}
+	set_slot(p, p);
+	return 0;
+}
+
+/* First out of the guest's reach, then wait for the accesses that are under way, then the device's own part. */
+static void pci_unrealize(struct device *d)
+{
+	struct pci_device *p = to_pci_device(d);
+	const struct pci_class *c = pci_class(p);
+
+	set_slot(p, NULL);
+	mutex_lock(&p->bus->lock);
+	mutex_lock(&d->lock);
+	pci_set16(p, PCI_COMMAND, 0);
+	pci_config_apply(p);
+	mutex_unlock(&d->lock);
+	mutex_unlock(&p->bus->lock);
+	epoch_synchronize();
+
+	if (c->unrealize)
+		c->unrealize(p);
+	msix_destroy(p);
+	pci_set_intx(p, false);
+	p->bus = NULL;
+}
+
+/*
+ * The config mutex comes before the control mutex, and the caller holds only the latter: it is let go for a moment. A
+ * config access that slips in between finds the device as it was before the reset.
+ */
+static void pci_reset(struct device *d) NO_THREAD_SAFETY
+{
+	struct pci_device *p = to_pci_device(d);
+	const struct pci_class *c = pci_class(p);
+
+	mutex_unlock(&d->lock);
+	mutex_lock(&p->bus->lock);
+	mutex_lock(&d->lock);
+	pci_config_reset(p);
+	if (c->reset)
+		c->reset(p);
+	mutex_unlock(&p->bus->lock);
+}
+
+static void pci_device_class_init(struct class *class)
+{
+	struct device_class *c = container_of(class, struct device_class, class);
+
+	c->bus_type = "PCI";
+	c->realize = pci_realize;
+	c->unrealize = pci_unrealize;
+	c->reset = pci_reset;
+}
+
+static void pci_device_instance_init(struct object *o)
+{
+	struct pci_device *p = to_pci_device(to_device(o));
+
+	p->addr_slot = ADDR_AUTO;
+	p->intx_gsi = -1;
+}
+
+static const struct opt pci_device_props[] = {
+	OPT_F(struct pci_device, addr_slot, "addr", OPT_CUSTOM, .parse = addr_parse, .arg = "slot[.function]",
+	      .help = "place on the bus, hexadecimal; the first free slot if not given"),
+	OPT_F(struct pci_device, multifunction, "multifunction", OPT_BOOL, .def = "off",
+	      .help = "other functions may be in the same slot"),
+	OPT_F(struct pci_device, romfile, "romfile", OPT_STR, .arg = "file",
+	      .help = "option ROM; none by default, and only an empty name is taken"),
+	OPT_F(struct pci_device, rombar, "rombar", OPT_INT, .min = (uint64_t)-1, .max = 1, .def = "-1",
+	      .help = "0: do not show the ROM to the guest; there is none, so it changes nothing"),
+	OPT_END,
+};
+
+const struct type type_pci_device = {
+	.name = "pci-device",
+	.parent = "device",
+	.desc = "PCI device",
+	.instance_size = sizeof(struct pci_device),
+	.class_size = sizeof(struct pci_class),
+	.abstract = true,
+	.class_init = pci_device_class_init,
+	.instance_init = pci_device_instance_init,
+	.props = pci_device_props,
+};
