@@ -7,6 +7,7 @@
 #define BASE_THREAD_H
 
 #include <pthread.h>
+#include <stdbool.h>
 
 #if defined(__clang__)
 #define TSA(x) __attribute__((x))
@@ -40,14 +41,27 @@ static inline void mutex_destroy(struct mutex *m)
 	pthread_mutex_destroy(&m->m);
 }
 
+#ifdef VWIRE_SCHED /* see base/sched.h */
+void mutex_lock(struct mutex *m) ACQUIRE(m);
+bool mutex_trylock(struct mutex *m) TSA(try_acquire_capability(true, m));
+void mutex_unlock(struct mutex *m) RELEASE(m);
+#else
+
 static inline void mutex_lock(struct mutex *m) ACQUIRE(m) NO_THREAD_SAFETY
 {
 	pthread_mutex_lock(&m->m);
+}
+
+static inline bool mutex_trylock(struct mutex *m) TSA(try_acquire_capability(true, m)) NO_THREAD_SAFETY
+{
+	return !pthread_mutex_trylock(&m->m);
 }
 
 static inline void mutex_unlock(struct mutex *m) RELEASE(m) NO_THREAD_SAFETY
 {
 	pthread_mutex_unlock(&m->m);
 }
+
+#endif
 
 #endif

@@ -26,13 +26,16 @@ struct ram_block {
 struct dirty_log;
 
 struct ram {
-	int fd; /* memfd, sealed against shrinking */
+	int fd; /* memfd, sealed against changes of its size */
 	unsigned n;
 	struct ram_block block[RAM_BLOCKS_MAX]; /* sorted by gpa */
 	struct dirty_log *_Atomic log;		/* NULL: nobody wants to know */
 };
 
-/* Make RAM of `n` blocks (gpa and size filled in, page multiples, sorted). */
+/*
+ * Make RAM of `n` blocks (gpa and size filled in, page multiples, sorted). The pages beside each block are inaccessible;
+ * the contents are not in core dumps.
+ */
 int ram_init(struct ram *r, const struct ram_block *blocks, unsigned n, struct error *err) __must_check;
 void ram_destroy(struct ram *r);
 
@@ -76,7 +79,7 @@ void dirty_log_mark(struct dirty_log *log, uint64_t gpa, uint64_t len);
 /* To be called after a device wrote [gpa, gpa + len) through a host pointer. One relaxed load if nobody logs. */
 static inline void dma_dirty(const struct dma *d, uint64_t gpa, uint64_t len)
 {
-	struct dirty_log *log = atomic_load_explicit(&d->ram->log, memory_order_acquire);
+	struct dirty_log *log = atomic_load(&d->ram->log);
 
 	if (unlikely(log != NULL))
 		dirty_log_mark(log, gpa, len);
@@ -86,9 +89,16 @@ void ram_dirty_host(const struct ram *r, const void *host, uint64_t len);
 
 /* ---- the log: one bit a 4 KiB page and block ---- */
 
+#define DIRTY_PAGE 4096
+
+/* Main thread. NULL and err if the log is on already or there is no memory. */
 struct dirty_log *dirty_log_start(struct ram *r, struct error *err);
-/* Move the bits of `block` into bitmap (cleared here), set since the last call; returns pages found. Any thread. */
+/*
+ * Move the bits of `block` that were set since the last call into bitmap, one bit a page from bit 0 of bitmap[0] on, and clear
+ * them here. What bitmap held before is gone. Returns the number of pages. Any thread.
+ */
 uint64_t dirty_log_sync(struct dirty_log *log, unsigned block, uint64_t *bitmap);
-void dirty_log_stop(struct ram *r); /* after every loop passed a turn: caller waits */
+/* Waits until every loop has passed a turn, then frees the log. Main thread; harmless if there is none. */
+void dirty_log_stop(struct ram *r);
 
 #endif

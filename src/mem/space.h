@@ -83,9 +83,21 @@ void space_set_doorbell_ops(struct space *s, const struct doorbell_ops *ops, voi
 void space_begin(struct space *s);
 void space_commit(struct space *s);
 int space_map(struct space *s, struct region *r, uint64_t base, int priority) __must_check; /* -EINVAL: does not fit */
+/* The region must stay until those inside the old map have left: epoch_synchronize() before it is freed. */
 void space_unmap(struct space *s, struct region *r);
-/* A mapped region changed its doorbell table (fds): bind what is bound anew at the next commit. */
+/*
+ * A mapped region changed its doorbell table (fds): what differs is bound anew at the next commit. An fd that is to be
+ * closed is set to -1 first, and closed behind the commit and epoch_synchronize().
+ */
 void space_doorbells_changed(struct space *s, struct region *r);
+
+struct space_spot {
+	struct region *region;
+	uint64_t offset; /* in it */
+};
+
+/* What is at an address; {NULL} if nothing. Main thread, for people and tests. */
+struct space_spot space_find(struct space *s, uint64_t addr);
 
 /*
  * Accesses; a vCPU's thread (inside its epoch) or the qtest server. size 1, 2, 4 or 8. True if a region was there; a
