@@ -47,15 +47,24 @@ lease() {
 	ifconfig "${1:-eth0}" | grep -q 'inet addr'
 }
 
-# network: what the host side chose in vm_start: ip=dhcp or ip=ADDRESS gw=GATEWAY
+# network: what the host side chose in vm_start: address=dhcp, or an address, with host= its router
 network() {
 	wait_nic
-	ip=$(param ip)
-	gw=$(param gw)
-	if [ "$ip" = dhcp ]; then
+	address=$(param address)
+	if [ "$address" = dhcp ]; then
 		lease || fail "no lease"
 	else
-		ifconfig eth0 "$ip" netmask 255.255.255.0 up
-		route add default gw "$gw"
+		ifconfig eth0 "$address" netmask 255.255.255.0 up
+		route add default gw "$(param host)"
 	fi
+}
+
+# fetch PATH: from the host's HTTP server to stdout
+fetch() {
+	wget -q -O - "http://$(param host):8000/$1"
+}
+
+# until_host_done [SECONDS]: wait for the other side's host_done
+until_host_done() {
+	within "${1:-120}" fetch "done" >/dev/null 2>&1 || fail "the host side of the test did not end"
 }

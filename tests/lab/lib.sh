@@ -80,9 +80,35 @@ on_each_wire() {
 	done
 }
 
-# http_serve FOLDER PORT: serve its files, and the programs in its cgi-bin/, by HTTP
-http_serve() {
-	busybox httpd -h "$1" -p "$2"
+# serve: the folder www, and the programs in www/cgi-bin, by HTTP on port 8000, where `fetch` in the guest finds it
+serve() {
+	mkdir -p www/cgi-bin
+	[ -n "${httpd:-}" ] && return
+	busybox httpd -f -h www -p 8000 &
+	httpd=$!
+}
+
+# host_done: let the guest go on from until_host_done
+host_done() {
+	echo "done" >www/done
+}
+
+# reach tcp|udp PORT: before vm_start; $at will be the ADDRESS:PORT by which this host reaches that port of the guest
+reach() {
+	at=$guest:$2
+	[ "$wire" = user ] || return 0
+	at=127.0.0.1:$((20000 + $2))
+	netdev+=",hostfwd=$1:$at-:$2"
+}
+
+# random_file PATH MIB: bytes that do not compress, a mebibyte of them again and again
+random_file() {
+	local i
+	head -c 1048576 /dev/urandom >"$1.mib"
+	for ((i = 0; i < $2; i++)); do
+		cat "$1.mib"
+	done >"$1"
+	rm "$1.mib"
 }
 
 # dhcp_serve NAME: give $guest to who asks on that interface
@@ -115,26 +141,30 @@ reboot=-no-reboot
 
 vmm_command() {
 	case $VMM in
-	qemu) vmm=(qemu-system-x86_64 -M pc -accel kvm -cpu host -global virtio-net-pci.romfile=) ;;
+	qemu)
+		# shellcheck disable=SC2054 # commas of QEMU's
+		vmm=(qemu-system-x86_64 -M pc -accel kvm -cpu host -global virtio-net-pci.romfile=
+			-monitor unix:monitor,server=on,wait=off)
+		;;
 	*) vmm=("$VMM" -cpu host) ;;
 	esac
 }
 
 # vm_start [OPTION...]: start a guest that runs the script on stdin; $vm is the VMM's process
 vm_start() {
-	local kernel_root tool image=() ip=$guest
+	local kernel_root tool image=()
 	kernel_root=$("$here/kernel")
 	for tool in "${tools[@]}"; do
 		image+=(-t "$tool")
 	done
 	cat >guest.sh
 	"$here/image" -s guest.sh "${image[@]}" -o guest.cpio
-	[ "$address" = static ] || ip=$address
+	[ ! -d www ] || rm -f www/done
 	vmm_command
 	# shellcheck disable=SC2086 # $reboot may be empty
 	"${vmm[@]}" -m "$memory" -smp "$cpus" -nodefaults -nographic -serial "$serial" $reboot \
 		-kernel "$kernel_root"/boot/vmlinuz-* -initrd guest.cpio \
-		-append "console=ttyS0 panic=-1 quiet ip=$ip gw=$host host=$host $append" \
+		-append "console=ttyS0 panic=-1 quiet address=${address/static/$guest} host=$host $append" \
 		-netdev "$netdev" -device "$nic" "$@" >vm.log 2>vm.err </dev/null &
 	vm=$!
 }
@@ -152,7 +182,7 @@ vm_running() {
 }
 
 vm_said() {
-	tr -d '\r' <vm.log | grep -qE "$1"
+	tr -d '\r' 2>/dev/null <vm.log | grep -qE "$1"
 }
 
 # vm_expect REGEX [SECONDS]: wait until the guest's console shows it
@@ -168,6 +198,15 @@ vm_expect() {
 		fi
 		sleep 0.1
 	done
+}
+
+# vm_press: press the guest's power button
+vm_press() {
+	if [ "$VMM" = qemu ]; then
+		echo system_powerdown | socat -t 1 - unix:monitor >/dev/null
+	else
+		kill -TERM "$vm"
+	fi
 }
 
 # vm_exit [STATUS [SECONDS]]: wait for the VMM to end with this status; the frame accounts must balance
@@ -220,11 +259,11 @@ dropped() {
 }
 
 vm=
-lab_exit() {
-	local status=$?
-	if [ $status != 0 ] && [ $status != 77 ] && [ -e vm.log ]; then
+lab_exit() { # STATUS
+	if [ "$1" != 0 ] && [ "$1" != 77 ] && [ -e vm.log ]; then
 		vm_show
 	fi
 	[ -z "$vm" ] || kill -9 "$vm" 2>/dev/null || true
+	[ -z "${httpd:-}" ] || kill "$httpd" 2>/dev/null || true
 }
-trap lab_exit EXIT
+trap 'lab_exit $?' EXIT
