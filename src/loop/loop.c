@@ -158,6 +158,11 @@ bool loop_here(const struct loop *l)
 	return here == l || !atomic_load_explicit(&l->running, memory_order_acquire);
 }
 
+int loop_fd(const struct loop *l)
+{
+	return l->epfd;
+}
+
 const char *loop_name(const struct loop *l)
 {
 	return l->name;

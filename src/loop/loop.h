@@ -38,6 +38,8 @@ void loop_free(struct loop *l);				  /* stops and joins the thread, if any */
 
 bool loop_here(const struct loop *l); /* the caller is the loop's thread (or the loop does not run yet) */
 const char *loop_name(const struct loop *l);
+/* For who runs turns himself: readable when a watch has an event. The loop's own, not to be read or changed. */
+int loop_fd(const struct loop *l);
 
 /*
  * Run one turn that does not sleep, in the calling thread, for tests and the qtest accelerator. Returns true if
