@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * What -netdev, -device, -nic, -net, -redir and their absence mean together: a plan of netdevs and devices, in the order
+ * in which they are made. Nothing is opened here; what can be refused without opening anything is refused here, so that
+ * a bad line leaves nothing behind. Main thread.
+ */
+#ifndef CTL_NICOPTS_H
+#define CTL_NICOPTS_H
+
+#include "ctl/options.h"
+#include "object/object.h"
+
+#define MAX_NICS    8 /* of -nic and -net nic */
+#define DEFAULT_NIC "virtio-net-pci"
+
+struct device;
+
+struct planned {
+	struct opt_list list; /* as of -netdev or -device */
+	const char *option;   /* what the user wrote it with; NULL: the default network */
+	const char *text;
+	bool on_vlan; /* of -net, joined by `vlan` */
+	int64_t vlan;
+	char *id;	       /* copy of the id, once it is known; NULL: none */
+	bool made;	       /* a netdev that exists */
+	struct device *device; /* that was made of it */
+};
+
+struct net_plan {
+	struct planned *netdev, *device;
+	unsigned n_netdevs, n_devices;
+};
+
+int net_plan_make(struct config *cfg, struct net_plan *plan, struct error *err) __must_check;
+void net_plan_free(struct net_plan *plan);
+
+/* "-nic user,model=x" or "the default network": for messages. */
+void planned_prefix(const struct planned *p, struct error *err);
+
+/* Network devices by the names that -nic model= takes: QEMU's short names too ("virtio"). NULL: none. */
+const struct class *nic_model_find(const char *name);
+int nic_model_unknown(const char *name, struct error *err); /* -EINVAL, with the nearest name */
+void nic_models_help(FILE *out);
+
+/* "tcp:2222:10.0.2.15:22" -> "tcp::2222-10.0.2.15:22". */
+int redir_to_hostfwd(const char *redir, char *out, size_t size, struct error *err) __must_check;
+
+extern const struct opt nic_keys[], net_nic_keys[];
+
+#endif

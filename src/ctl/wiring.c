@@ -1,0 +1,175 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Carrying out the plan of netdevs and devices. */
+#include "ctl/wiring.h"
+
+#include <errno.h>
+
+#include "base/log.h"
+#include "ctl/pairs.h"
+#include "net/client.h"
+#include "net/netdev.h"
+#include "object/device.h"
+
+/* ---- netdevs ---- */
+
+/* netdev_add() names type and id in its errors; what else the user wrote is said where it came from -nic and the like. */
+static void netdev_prefix(const struct planned *p, struct error *err)
+{
+	if (p->option && !strcmp(p->option, "-netdev"))
+		error_prefix(err, "-netdev ");
+	else
+		planned_prefix(p, err);
+}
+
+int wiring_add_netdevs(const struct net_plan *plan, struct loop *loop, struct error *err)
+{
+	for (unsigned i = 0; i < plan->n_netdevs; i++) {
+		struct planned *p = &plan->netdev[i];
+		int rc = netdev_add(&p->list, loop, err);
+
+		if (rc < 0) {
+			netdev_prefix(p, err);
+			return rc;
+		}
+		p->made = true;
+	}
+	return 0;
+}
+
+/* ---- -global ---- */
+
+/* Is `driver` the type of this object, an ancestor of it, or that of the device that a proxy stands for? */
+static bool concerns(struct object *o, const char *driver)
+{
+	struct object *inner = o->class->delegate ? o->class->delegate(o) : NULL;
+
+	return class_is_a(o->class, driver) || (inner && class_is_a(inner->class, driver));
+}
+
+static int apply_global(const struct global_opt *g, struct object *sample, struct opt_list *list, struct error *err)
+{
+	const struct class *named = class_find(g->driver);
+
+	if (!named || !concerns(sample, named->type->name))
+		return 0;
+	return object_set(sample, g->property, g->value, err) ?: pair_add_front(list, g->property, g->value, err);
+}
+
+/* The later ones win, and what the device's own option says wins over all: hence front, last one first. */
+static int apply_globals(const struct config *cfg, struct object *sample, struct opt_list *list, struct error *err)
+{
+	for (unsigned i = cfg->global.n; i-- > 0;) {
+		struct global_opt g;
+		int rc = global_parse(cfg->global.v[i], &g, err);
+
+		if (rc == 0) {
+			rc = apply_global(&g, sample, list, err);
+			global_free(&g);
+		}
+		if (rc < 0) {
+			error_prefix(err, "-global %.160s: ", cfg->global.v[i]);
+			return rc;
+		}
+	}
+	return 0;
+}
+
+static int use_globals(const struct config *cfg, struct opt_list *list, struct error *err)
+{
+	const char *driver = pair_peek(list, "driver");
+	const struct class *c = driver ? nic_model_find(driver) : NULL;
+	struct object *sample;
+	int rc;
+
+	if (!c || !cfg->global.n)
+		return 0;
+	sample = object_new(c->type->name, err);
+	if (!sample)
+		return -ENOMEM;
+	rc = apply_globals(cfg, sample, list, err);
+	object_free(sample);
+	return rc;
+}
+
+/* A -global for a driver that is not there changes nothing; QEMU says so, and goes on. */
+static void warn_globals(const struct config *cfg)
+{
+	for (unsigned i = 0; i < cfg->global.n; i++) {
+		struct global_opt g;
+
+		if (global_parse(cfg->global.v[i], &g, NULL) < 0)
+			continue;
+		if (!class_find(g.driver))
+			log_warn("-global %.160s: there is no driver '%.60s'; it changes nothing", cfg->global.v[i],
+				 g.driver);
+		global_free(&g);
+	}
+}
+
+/* ---- devices ---- */
+
+int wiring_add_devices(const struct net_plan *plan, const struct config *cfg, struct error *err)
+{
+	warn_globals(cfg);
+	for (unsigned i = 0; i < plan->n_devices; i++) {
+		struct planned *p = &plan->device[i];
+		int rc = use_globals(cfg, &p->list, err);
+
+		if (rc < 0)
+			return rc;
+		p->device = device_add(&p->list, err);
+		if (p->device)
+			continue;
+		if (!p->option || strcmp(p->option, "-device"))
+			planned_prefix(p, err);
+		return -EINVAL;
+	}
+	return 0;
+}
+
+/* ---- all clients ---- */
+
+static void warn_client(struct net_client *c, void *arg)
+{
+	(void)arg;
+	if (c->peer)
+		return;
+	if (c->kind == NET_KIND_NIC)
+		log_warn("nic %s has no peer: its cable is unplugged; netdev=ID joins it to a backend", c->name);
+	else if (c->kind == NET_KIND_BACKEND)
+		log_warn("netdev %s has no peer: nothing uses it; -device DRIVER,netdev=%s does", c->name, c->name);
+}
+
+void wiring_warn(void)
+{
+	net_client_each(warn_client, NULL);
+}
+
+static void quiesce_client(struct net_client *c, void *arg)
+{
+	(void)arg;
+	net_quiesce(c);
+}
+
+void wiring_quiesce(void)
+{
+	net_client_each(quiesce_client, NULL);
+}
+
+void wiring_remove(const struct net_plan *plan)
+{
+	struct error ignored;
+
+	for (unsigned i = plan->n_devices; i-- > 0;) {
+		if (plan->device[i].device)
+			device_del(plan->device[i].device);
+		plan->device[i].device = NULL;
+	}
+	for (unsigned i = plan->n_netdevs; i-- > 0;) {
+		struct planned *p = &plan->netdev[i];
+
+		if (p->made && netdev_del(p->id, &ignored) < 0)
+			log_warn("%s", ignored.msg);
+		p->made = false;
+	}
+}

@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Carrying out the plan of netdevs and devices, and taking it down again. Main thread. */
+#ifndef CTL_WIRING_H
+#define CTL_WIRING_H
+
+#include "ctl/nicopts.h"
+#include "loop/loop.h"
+
+/* Make all netdevs on `loop`, or none. */
+int wiring_add_netdevs(const struct net_plan *plan, struct loop *loop, struct error *err) __must_check;
+
+/* Make all devices, with what -global says. Those that are made stay on an error: wiring_remove() takes them. */
+int wiring_add_devices(const struct net_plan *plan, const struct config *cfg, struct error *err) __must_check;
+
+/* Say of each end of a wire that has no other end that it has none. */
+void wiring_warn(void);
+
+/* Stop all data; nothing is in flight after. */
+void wiring_quiesce(void);
+
+/* Remove the plan's devices and netdevs, last one first. */
+void wiring_remove(const struct net_plan *plan);
+
+#endif
