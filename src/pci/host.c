@@ -125,6 +125,5 @@ int pci_host_bridge_add(struct pci_bus *b, struct error *err)
 		object_free(o);
 		return r;
 	}
-	device_reset(d);
 	return 0;
 }

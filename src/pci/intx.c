@@ -12,31 +12,39 @@
  * another. `work` is both the counter of unseen changes and the right to talk to the chip: who raises it from 0 talks,
  * and goes on until nobody has raised it meanwhile; the others leave at once, knowing that their change will be seen.
  */
+#include "base/sched.h"
 #include "pci/intx.h"
 
 static void line_update(struct pci_bus *b, unsigned gsi)
 {
 	struct pci_line *l = &b->line[gsi];
-	uint32_t seen = atomic_fetch_add(&l->work, 1) + 1;
+	uint32_t seen;
 
+	SCHED_POINT();
+	seen = atomic_fetch_add(&l->work, 1) + 1;
 	if (seen != 1)
 		return;
 	do {
-		bool level = atomic_load(&l->pins) > 0;
+		bool level;
 
+		SCHED_POINT();
+		level = atomic_load(&l->pins) > 0;
 		if (level != l->level) {
 			l->level = level;
 			b->host.irq->set_line(b->host.irq->opaque, gsi, level);
 		}
+		SCHED_POINT();
 	} while (!atomic_compare_exchange_strong(&l->work, &seen, 0));
 }
 
 static void pin_change(struct pci_device *p, uint8_t clear, uint8_t set)
 {
-	uint8_t old = atomic_load(&p->intx), new;
+	uint8_t old, new;
 	int delta;
 
+	old = atomic_load(&p->intx);
 	do {
+		SCHED_POINT();
 		new = (uint8_t)((old & ~clear) | set);
 		if (new == old)
 			return;
@@ -45,6 +53,7 @@ static void pin_change(struct pci_device *p, uint8_t clear, uint8_t set)
 	delta = (new == INTX_DRIVEN) - (old == INTX_DRIVEN);
 	if (delta == 0 || p->intx_gsi < 0)
 		return;
+	SCHED_POINT();
 	atomic_fetch_add(&p->bus->line[p->intx_gsi].pins, delta);
 	line_update(p->bus, (unsigned)p->intx_gsi);
 }

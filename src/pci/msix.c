@@ -19,11 +19,10 @@
  * Whether a message is good is the interrupt chip's to say: one that is refused leaves the vector masked, and counted.
  */
 #include <errno.h>
-#include <sched.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 #include "base/log.h"
+#include "base/sched.h"
 #include "pci/intx.h"
 #include "pci/msix.h"
 
@@ -62,14 +61,6 @@ struct msix {
 	struct vector vector[];
 };
 
-static void send(const struct vector *v)
-{
-	uint64_t one = 1;
-	ssize_t r = write(v->fd, &one, sizeof(one));
-
-	(void)r; /* EAGAIN: 2^64 - 2 signals wait already */
-}
-
 void msix_notify(struct pci_device *p, unsigned n)
 {
 	struct msix *m = p->msix;
@@ -81,11 +72,14 @@ void msix_notify(struct pci_device *p, unsigned n)
 	v = &m->vector[n];
 	s = atomic_load(&v->state);
 	do {
+		SCHED_POINT();
 		next = s & STATE_MASKED ? s | STATE_PENDING : s + 1;
 	} while (!atomic_compare_exchange_weak(&v->state, &s, next));
 	if (s & STATE_MASKED)
 		return;
-	send(v);
+	SCHED_POINT();
+	sys_eventfd_signal(v->fd);
+	SCHED_POINT();
 	atomic_fetch_sub(&v->state, 1);
 }
 
@@ -93,20 +87,24 @@ void msix_notify(struct pci_device *p, unsigned n)
 
 static void vector_mask(struct vector *v)
 {
-	uint32_t s = atomic_fetch_or(&v->state, STATE_MASKED);
+	uint32_t s;
 
+	SCHED_POINT();
+	s = atomic_fetch_or(&v->state, STATE_MASKED);
 	while (s & STATE_SENDERS) {
-		sched_yield();
+		sys_pause();
 		s = atomic_load(&v->state);
 	}
 }
 
 static void vector_unmask(struct vector *v)
 {
-	uint32_t s = atomic_fetch_and(&v->state, ~(STATE_MASKED | STATE_PENDING));
+	uint32_t s;
 
+	SCHED_POINT();
+	s = atomic_fetch_and(&v->state, ~(STATE_MASKED | STATE_PENDING));
 	if (s & STATE_PENDING)
-		send(v);
+		sys_eventfd_signal(v->fd);
 }
 
 static void refuse(struct msix *m, unsigned n, const char *why)

@@ -20,12 +20,12 @@
 #include "object/device.h"
 #include "object/irq.h"
 
-#define PCI_CONFIG_SIZE 256
-#define PCIE_CONFIG_SIZE 4096
-#define PCI_SLOTS 32
+#define PCI_CONFIG_SIZE	    256
+#define PCIE_CONFIG_SIZE    4096
+#define PCI_SLOTS	    32
 #define PCI_DEVFN(slot, fn) ((slot) << 3 | (fn))
-#define PCI_BAR_REGIONS 8
-#define PCI_BARS 6
+#define PCI_BAR_REGIONS	    8
+#define PCI_BARS	    6
 
 struct pci_device;
 struct msix;
@@ -37,8 +37,8 @@ struct pci_bar_part {
 };
 
 struct pci_bar {
-	uint64_t size;	/* power of two; 0: none */
-	uint8_t flags;	/* PCI_BASE_ADDRESS_SPACE_IO, _MEM_TYPE_64, _MEM_PREFETCH */
+	uint64_t size; /* power of two; 0: none */
+	uint8_t flags; /* PCI_BASE_ADDRESS_SPACE_IO, _MEM_TYPE_64, _MEM_PREFETCH */
 	unsigned n_parts;
 	struct pci_bar_part part[PCI_BAR_REGIONS];
 	bool mapped;
@@ -47,19 +47,19 @@ struct pci_bar {
 
 struct pci_device {
 	struct device dev;
-	int32_t addr_slot; /* property addr=slot[.fn]; -1: next free. Parsed form: devfn or -1 */
-	char *romfile;	   /* property; NULL or "": no ROM */
-	int32_t rombar;	   /* property, as QEMU's; without a ROM it changes nothing */
+	int32_t addr_slot;  /* property addr=slot[.fn]; -1: next free. Parsed form: devfn or -1 */
+	char *romfile;	    /* property; NULL or "": no ROM */
+	int32_t rombar;	    /* property, as QEMU's; without a ROM it changes nothing */
 	bool multifunction; /* property: other functions of the slot may be there */
 	uint8_t devfn;
 	struct pci_bus *bus; /* NULL: not on it yet, or not any more */
 
-	uint8_t config[PCIE_CONFIG_SIZE]; /* guarded by the bus's config mutex */
-	uint8_t wmask[PCIE_CONFIG_SIZE];  /* bits that a guest may write */
+	uint8_t config[PCIE_CONFIG_SIZE];  /* guarded by the bus's config mutex */
+	uint8_t wmask[PCIE_CONFIG_SIZE];   /* bits that a guest may write */
 	uint8_t w1cmask[PCIE_CONFIG_SIZE]; /* bits that a written 1 clears */
-	uint8_t cap_end;		  /* first free byte for capabilities */
-	uint8_t pm_cap;			  /* power management capability; 0: none */
-	uint16_t config_size;		  /* 256 or 4096 */
+	uint8_t cap_end;		   /* first free byte for capabilities */
+	uint8_t pm_cap;			   /* power management capability; 0: none */
+	uint16_t config_size;		   /* 256 or 4096 */
 
 	struct pci_bar bar[PCI_BARS];
 	struct dma dma;	      /* follows the bus master bit; off in D3hot */
@@ -79,7 +79,7 @@ struct pci_class {
 	void (*unrealize)(struct pci_device *p);
 	void (*reset)(struct pci_device *p); /* control mutex; config space is reset already: no DMA, nothing mapped */
 	/* Config access hooks, after the range check; NULL: none. Called with config and control mutex held. */
-	void (*config_read)(struct pci_device *p, unsigned off, unsigned size);	 /* refresh config[] before a read */
+	void (*config_read)(struct pci_device *p, unsigned off, unsigned size);	   /* refresh config[] before a read */
 	void (*config_written)(struct pci_device *p, unsigned off, unsigned size); /* config[] has the new value */
 	/*
 	 * Stop all DMA, and go on as far as p->dma.on allows; control mutex held, vCPU (config write) or main thread. resume
@@ -130,7 +130,7 @@ uint32_t pci_config_read(struct pci_bus *b, unsigned devfn, unsigned off, unsign
 void pci_config_write(struct pci_bus *b, unsigned devfn, unsigned off, unsigned size, uint32_t value);
 /* Ports 0xcf8..0xcff (config mechanism 1) and the ECAM window of bus 0, as regions for the board to map. */
 int pci_host_ports_init(struct pci_bus *b, struct region *address, struct region *data); /* 0xcf8, 0xcfc; 0 */
-void pci_ecam_init(struct pci_bus *b, struct region *ecam); /* 1 MiB */
+void pci_ecam_init(struct pci_bus *b, struct region *ecam);				 /* 1 MiB */
 /*
  * What firmware would do: give every BAR an address (io window, 32-bit window, 64-bit window above all RAM), set the
  * interrupt line register, enable decoding. At start and after each reset, vCPUs stopped.
