@@ -14,9 +14,12 @@ struct machine;
 
 /* How the boot processor starts. Others wait for INIT/SIPI. */
 struct boot_cpu {
-	enum { BOOT_LONG_MODE, BOOT_PVH } mode; /* flat 64-bit with paging; flat 32-bit protected */
+	enum {
+		BOOT_LONG_MODE,
+		BOOT_PVH
+	} mode; /* flat 64-bit with paging; flat 32-bit protected */
 	uint64_t rip, rsi, rbx, rsp;
-	uint64_t cr3;	    /* BOOT_LONG_MODE: page tables, already in RAM */
+	uint64_t cr3;		 /* BOOT_LONG_MODE: page tables, already in RAM */
 	uint64_t gdt, gdt_limit; /* already in RAM; selectors as the boot protocol says (0x10 code, 0x18 data) */
 };
 
@@ -26,6 +29,7 @@ struct accel_env {
 	const char *cpu_model; /* "host" */
 	const struct ram *ram;
 	struct space *mem, *io;
+	uint16_t level_gsis; /* bit per ISA line that is level-triggered: what firmware writes into the ELCR */
 };
 
 struct accel {
@@ -35,9 +39,9 @@ struct accel {
 	void *opaque;
 
 	/* All of these: main thread. */
-	int (*cpus_start)(struct accel *a, struct error *err);	/* make the threads, paused */
+	int (*cpus_start)(struct accel *a, struct error *err);		  /* make the threads, paused */
 	void (*cpus_reset)(struct accel *a, const struct boot_cpu *boot); /* paused; also PIC, IOAPIC, PIT, clock */
-	void (*pause)(struct accel *a);	 /* returns when no vCPU runs or handles an exit */
+	void (*pause)(struct accel *a); /* returns when no vCPU runs or handles an exit */
 	void (*resume)(struct accel *a);
 	void (*destroy)(struct accel *a);
 };

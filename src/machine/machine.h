@@ -17,19 +17,21 @@
 
 #define MACHINE_SERIALS 4
 
+/* The strings must outlive the machine. */
 struct machine_config {
 	const char *name;
-	uint64_t ram_size;  /* bytes, page multiple */
-	unsigned cpus;	    /* 1..MACHINE_CPUS_MAX */
+	uint64_t ram_size; /* bytes, page multiple */
+	unsigned cpus;	   /* 1..MACHINE_CPUS_MAX */
 	const char *cpu_model;
 	const char *kernel, *initrd, *append; /* kernel NULL: none (qtest) */
-	bool no_reboot;	    /* a reset ends the program */
-	bool no_shutdown;   /* a poweroff pauses */
-	const char *serial[MACHINE_SERIALS]; /* "stdio", "file:PATH", "unix:PATH,server=on,wait=off", "null", "none"; NULL: absent */
+	bool no_reboot;			      /* a reset ends the program */
+	bool no_shutdown;		      /* a poweroff pauses */
+	/* "stdio", "file:PATH", "unix:PATH,server=on,wait=off", "null", "none"; NULL: absent */
+	const char *serial[MACHINE_SERIALS];
 };
 
 #define MACHINE_CPUS_MAX 64
-#define MACHINE_RAM_MIN (16 * MIB)
+#define MACHINE_RAM_MIN	 (16 * MIB)
 
 enum machine_request {
 	MACHINE_RESET,	   /* guest or host asked for a reboot */
@@ -37,7 +39,7 @@ enum machine_request {
 	MACHINE_POWERDOWN, /* press the power button */
 	MACHINE_PAUSE,
 	MACHINE_RESUME,
-	MACHINE_CRASH,	   /* the guest cannot go on (internal error); said with the reason, then as -action says */
+	MACHINE_CRASH, /* the guest cannot go on (internal error); said with the reason, then as -action says */
 };
 
 struct machine *machine_new(const struct machine_config *cfg, struct loop *main_loop, struct error *err);
