@@ -69,15 +69,19 @@ struct net_client_ops {
 	 * is and a spill slot behind. -EAGAIN: none now, NET_WAKE_ROOM is owed.
 	 */
 	int (*lend)(struct net_client *c, size_t want, struct net_window *w);
-	/* The window's head holds a frame of len bytes. NET_OK, or why it was refused (its buffers are free again). */
+	/*
+	 * The window's head holds a frame of len bytes. NET_OK, or why it was refused (its buffers are free again). The
+	 * wrapper counts either: the client itself counts nothing here.
+	 */
 	enum net_drop (*take)(struct net_client *c, size_t len, const struct frame_meta *m);
 	void (*commit)(struct net_client *c);
 
 	void (*wake)(struct net_client *c, unsigned what); /* bits of enum net_wake */
 
 	/* optional from here */
-	void (*start)(struct net_client *c);   /* on the loop: the peer is there, data may flow */
-	void (*quiesce)(struct net_client *c); /* on the loop: touch nothing until start; nothing is in flight on return */
+	void (*start)(struct net_client *c); /* on the loop: the peer is there, data may flow */
+	void (*quiesce)(
+		struct net_client *c); /* on the loop: touch nothing until start; nothing is in flight on return */
 	/*
 	 * The peer now takes `takes`: give no more than that from now on. Returns what the client may give from now on; frames
 	 * that waited before may still need more, until net_drained(). Without this op: it gives NET_OFF_CSUM..none as caps.
@@ -86,7 +90,7 @@ struct net_client_ops {
 	void (*link_changed)(struct net_client *c, bool up); /* own and peer's flag together; main thread */
 	struct json_t *(*describe)(struct net_client *c);    /* further facts; any thread's snapshot of plain values */
 	void (*info)(struct net_client *c, char *buf, size_t size); /* QEMU's info string */
-	void (*destroy)(struct net_client *c);		     /* main, after quiesce and disconnect: free it */
+	void (*destroy)(struct net_client *c);			    /* main, after quiesce and disconnect: free it */
 };
 
 struct net_account {
@@ -94,27 +98,35 @@ struct net_account {
 	counter dropped[NET_DROP_COUNT];
 };
 
-enum net_kind { NET_KIND_BACKEND, NET_KIND_NIC, NET_KIND_PORT, NET_KIND_FILTER };
+enum net_kind {
+	NET_KIND_BACKEND,
+	NET_KIND_NIC,
+	NET_KIND_PORT,
+	NET_KIND_FILTER
+};
 
 struct net_client {
 	const struct net_client_ops *ops;
 	enum net_kind kind;
-	char name[64];	   /* the netdev's id, the NIC's id or a made-up one */
-	unsigned queue;	   /* index in a group of several */
+	char name[64];	/* the netdev's id, the NIC's id or a made-up one */
+	unsigned queue; /* index in a group of several */
 	struct net_client *peer;
 	struct loop *loop; /* owner of all data calls */
 	bool started;
 
 	/* capabilities: set before net_client_add(); `takes` changes by net_takes_changed() only */
-	uint32_t takes;	   /* offload bits it can take from its peer */
-	uint32_t gives;	   /* offload bits that frames it gives may need */
+	uint32_t takes;	    /* offload bits it can take from its peer */
+	uint32_t gives;	    /* offload bits that frames it gives may need */
 	uint32_t max_frame; /* largest frame it takes; NET_FRAME_MAX if any */
 
 	/* core's own */
-	_Atomic bool link_down; /* own flag */
-	bool link_auto_down;	/* the other end of the wire is gone (dead helper, dead stream) */
-	bool direct;		/* lend gives the peer's own window */
-	bool draining;		/* frames from before an offload change may wait */
+	_Atomic bool link_down;	     /* own flag */
+	_Atomic bool link_auto_down; /* the other end of the wire is gone (dead helper, dead stream) */
+	bool link_told;		     /* what link_changed said last; main's */
+	struct post link_post;
+	bool sends;    /* net_send may go straight to the peer */
+	bool direct;   /* lend gives the peer's own window */
+	bool draining; /* frames from before an offload change may wait */
 	unsigned wake_bits;
 	struct sleep_hook wake_hook;
 	struct net_scratch *scratch; /* for lowering, made when connected */
@@ -145,6 +157,7 @@ bool net_link_up(const struct net_client *c); /* both flags and carriers; any th
 
 /* The main loop, where link changes are told. Set once at start. */
 void net_set_main_loop(struct loop *l);
+struct loop *net_main_loop(void); /* NULL: not set */
 
 /* ---- data; the owning loop ---- */
 
@@ -152,6 +165,13 @@ unsigned net_send(struct net_client *from, struct batch *b) __must_check;
 int net_lend(struct net_client *from, size_t want, struct net_window *w) __must_check;
 enum net_drop net_take(struct net_client *from, size_t len, const struct frame_meta *m);
 void net_commit(struct net_client *from);
+/*
+ * As net_take() for a frame that was longer than the window `w`: its first w->room bytes lie there, the rest (len -
+ * w->room bytes) in host memory at `rest`, copied before this returns. Lending little is safe that way. Returns
+ * NET_OK also if the frame waits in the core for room.
+ */
+enum net_drop net_take_spilled(struct net_client *from, const struct net_window *w, size_t len, const void *rest,
+			       const struct frame_meta *m);
 /* Hand frames to `to` (as its peer would) by whichever verb it has; frames not taken for want of room: the count. */
 unsigned net_deliver(struct net_client *from, struct batch *b) __must_check;
 /* Tell c's peer that c has room (or frames) again; at the end of the turn. */
@@ -184,6 +204,8 @@ static inline void net_drop_rx(struct net_client *c, enum net_drop why)
 
 /* The account as JSON {"client","dir","in","made","out","bytes","held","dropped":{reason:n}} (non-zero reasons). */
 struct json_t *net_account_json(const struct net_client *c, bool tx);
+/* All that is known of a client: {"name","type","queue","peer","link","offloads"...,"tx","rx"} and its describe(). */
+struct json_t *net_describe(const struct net_client *c);
 /* in + made == out + dropped + held; exact only while quiesced. */
 bool net_account_balanced(const struct net_account *a);
 

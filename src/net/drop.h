@@ -5,28 +5,28 @@
 #ifndef NET_DROP_H
 #define NET_DROP_H
 
-#define NET_DROPS(X)                                                                                                   \
-	X(LINK_DOWN, "link-down", "the link of the client or of its peer is down")                                     \
-	X(NO_PEER, "no-peer", "nothing is connected")                                                                  \
-	X(TOO_SHORT, "too-short", "less than an Ethernet header")                                                      \
-	X(TOO_BIG, "too-big", "longer than the taker's largest frame")                                                 \
-	X(VNET_HDR, "vnet-hdr", "the vnet header contradicts the frame")                                               \
-	X(OFFLOAD, "offload", "an offload that the taker lacks and software could not supply")                        \
-	X(NO_BUFFER, "no-buffer", "the guest has no receive buffers")                                                  \
-	X(BUFFER_SMALL, "buffer-small", "the guest's buffers cannot hold the frame")                                   \
-	X(FILTER_MAC, "filter-mac", "the guest's receive filter: not its address")                                    \
-	X(FILTER_VLAN, "filter-vlan", "the guest's receive filter: not its VLAN")                                     \
-	X(NOT_READY, "not-ready", "the guest's driver does not run")                                                   \
-	X(RESET, "reset", "in flight when the device was reset")                                                       \
-	X(BROKEN, "broken", "the device stopped itself: the guest broke a rule")                                      \
-	X(MALFORMED, "malformed", "descriptors or headers that make no frame")                                        \
-	X(TAP_DOWN, "tap-down", "the host's interface is down")                                                        \
-	X(WIRE_REFUSED, "wire-refused", "the kernel or the library refused the frame")                                \
-	X(QUEUE_FULL, "queue-full", "a bounded queue was full")                                                        \
-	X(PEER_GONE, "peer-gone", "the program at the other end is gone")                                              \
-	X(PREFILTER, "prefilter", "not let through to user networking")                                                \
-	X(TRUNCATED, "truncated", "cut on the way in")                                                                 \
-	X(HOST_MEMORY, "host-memory", "no scratch memory")                                                             \
+#define NET_DROPS(X)                                                                           \
+	X(LINK_DOWN, "link-down", "the link of the client or of its peer is down")             \
+	X(NO_PEER, "no-peer", "nothing is connected")                                          \
+	X(TOO_SHORT, "too-short", "less than an Ethernet header")                              \
+	X(TOO_BIG, "too-big", "longer than the taker's largest frame")                         \
+	X(VNET_HDR, "vnet-hdr", "the vnet header contradicts the frame")                       \
+	X(OFFLOAD, "offload", "an offload that the taker lacks and software could not supply") \
+	X(NO_BUFFER, "no-buffer", "the guest has no receive buffers")                          \
+	X(BUFFER_SMALL, "buffer-small", "the guest's buffers cannot hold the frame")           \
+	X(FILTER_MAC, "filter-mac", "the guest's receive filter: not its address")             \
+	X(FILTER_VLAN, "filter-vlan", "the guest's receive filter: not its VLAN")              \
+	X(NOT_READY, "not-ready", "the guest's driver does not run")                           \
+	X(RESET, "reset", "in flight when the device was reset")                               \
+	X(BROKEN, "broken", "the device stopped itself: the guest broke a rule")               \
+	X(MALFORMED, "malformed", "descriptors or headers that make no frame")                 \
+	X(TAP_DOWN, "tap-down", "the host's interface is down")                                \
+	X(WIRE_REFUSED, "wire-refused", "the kernel or the library refused the frame")         \
+	X(QUEUE_FULL, "queue-full", "a bounded queue was full")                                \
+	X(PEER_GONE, "peer-gone", "the program at the other end is gone")                      \
+	X(PREFILTER, "prefilter", "not let through to user networking")                        \
+	X(TRUNCATED, "truncated", "cut on the way in")                                         \
+	X(HOST_MEMORY, "host-memory", "no scratch memory")                                     \
 	X(STOPPED, "stopped", "the VM or the client was stopped with the frame in hand")
 
 enum net_drop {

@@ -15,11 +15,11 @@
 #include "base/util.h"
 #include "net/drop.h"
 
-#define ETH_HDR_LEN 14
-#define ETH_MIN_LEN 60		/* without CRC */
+#define ETH_HDR_LEN   14
+#define ETH_MIN_LEN   60			/* without CRC */
 #define NET_FRAME_MAX (65535 + ETH_HDR_LEN + 4) /* largest frame on a wire: a 64 KiB packet, Ethernet, VLAN tag */
-#define NET_BATCH 64
-#define NET_IOV_MAX 1024	/* most pieces a frame may have (IOV_MAX) with the header slot left free */
+#define NET_BATCH     64
+#define NET_IOV_MAX   1024 /* most pieces a frame may have (IOV_MAX) with the header slot left free */
 
 /* Offloads as bits: what a frame needs, what a client takes or gives. */
 enum net_offload {
@@ -32,15 +32,21 @@ enum net_offload {
 	NET_OFF_ALL = (1 << 6) - 1,
 };
 
-enum net_gso { NET_GSO_NONE, NET_GSO_TCP4, NET_GSO_TCP6, NET_GSO_UDP, NET_GSO_UDP_L4 };
+enum net_gso {
+	NET_GSO_NONE,
+	NET_GSO_TCP4,
+	NET_GSO_TCP6,
+	NET_GSO_UDP,
+	NET_GSO_UDP_L4
+};
 
 struct frame_meta {
-	uint8_t gso;	     /* enum net_gso */
+	uint8_t gso; /* enum net_gso */
 	bool ecn;
-	bool needs_csum;     /* checksum from csum_start to the end, stored at csum_start + csum_offset */
-	bool data_valid;     /* checksums were verified already */
-	uint16_t gso_size;   /* payload bytes a segment; > 0 if gso */
-	uint16_t hdr_len;    /* bytes of headers, advisory */
+	bool needs_csum;   /* checksum from csum_start to the end, stored at csum_start + csum_offset */
+	bool data_valid;   /* checksums were verified already */
+	uint16_t gso_size; /* payload bytes a segment; > 0 if gso */
+	uint16_t hdr_len;  /* bytes of headers, advisory */
 	uint16_t csum_start;
 	uint16_t csum_offset;
 };

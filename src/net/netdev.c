@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Making and removing backends by the table of their types. */
+#include "net/netdev.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#define NAMES_MAX 64
+
+static const struct netdev_type *const *types;
+
+void netdev_types_init(const struct netdev_type *const *table)
+{
+	types = table;
+}
+
+const struct netdev_type *netdev_type_find(const char *name)
+{
+	for (const struct netdev_type *const *t = types; t && *t; t++) {
+		if (!strcmp((*t)->name, name))
+			return *t;
+	}
+	return NULL;
+}
+
+void netdev_help(FILE *out)
+{
+	fprintf(out, "Available netdev backend types:\n");
+	for (const struct netdev_type *const *t = types; t && *t; t++) {
+		if (!(*t)->unsupported)
+			fprintf(out, "%-12s %s\n", (*t)->name, (*t)->help);
+	}
+}
+
+static int unknown_type(const char *name, struct error *err)
+{
+	const char *names[NAMES_MAX], *near;
+	char list[256] = "";
+	unsigned n = 0;
+
+	for (const struct netdev_type *const *t = types; t && *t && n < NAMES_MAX; t++) {
+		if ((*t)->unsupported)
+			continue;
+		snprintf(list + strlen(list), sizeof(list) - strlen(list), "%s%s", n ? ", " : "", (*t)->name);
+		names[n++] = (*t)->name;
+	}
+	near = nearest_name(name, names, n);
+	if (near)
+		return fail(err, EINVAL, "type=%s: there is no such backend; did you mean \"%s\"?", name, near);
+	return fail(err, EINVAL, "type=%s: there is no such backend; there are: %s", name, list);
+}
+
+static int create(const struct netdev_type *t, const char *id, struct opt_list *l, struct loop *loop, struct error *err)
+{
+	const struct opt *const tables[] = { t->opts, NULL };
+	void *opts = calloc(1, MAX(t->opts_size, (size_t)1));
+	int ret;
+
+	if (!opts)
+		return fail(err, ENOMEM, "no memory");
+	ret = opts_defaults(t->opts, opts, err);
+	if (!ret)
+		ret = opts_apply(t->opts, l, opts, true, err);
+	if (!ret)
+		ret = opts_reject_rest(l, tables, err);
+	if (!ret)
+		ret = t->create(id, opts, loop, err);
+	opts_free(t->opts, opts);
+	free(opts);
+	return ret;
+}
+
+static int check_id(const char *id, struct error *err)
+{
+	const struct net_client *c;
+
+	if (!id)
+		return fail(err, EINVAL, "id= is missing; give the backend a name that a device can refer to, id=net0");
+	if (!id_wellformed(id) || strlen(id) >= sizeof(c->name))
+		return fail(err, EINVAL,
+			    "id=%s: an id is a letter, then letters, digits, '-', '.' and '_', at most %zu", id,
+			    sizeof(c->name) - 1);
+	c = net_client_find(id, 0);
+	if (c && c->kind != NET_KIND_NIC)
+		return fail(err, EEXIST, "id=%s: this id is taken by another backend; choose a different one", id);
+	return 0;
+}
+
+int netdev_add(struct opt_list *l, struct loop *loop, struct error *err)
+{
+	const char *name = opt_list_take(l, "type"), *id = opt_list_take(l, "id");
+	const struct netdev_type *t;
+	int ret;
+
+	if (!name)
+		return fail(err, EINVAL, "the type is missing; see \"-netdev help\"");
+	t = netdev_type_find(name);
+	if (!t)
+		return unknown_type(name, err);
+	if (t->unsupported)
+		return fail(err, ENOTSUP, "type=%s is not offered: %s", name, t->unsupported);
+	ret = check_id(id, err);
+	if (!ret)
+		ret = create(t, id, l, loop, err);
+	if (ret && id)
+		error_prefix(err, "%s,id=%s: ", name, id);
+	else if (ret)
+		error_prefix(err, "%s: ", name);
+	return ret;
+}
+
+int netdev_del(const char *id, struct error *err)
+{
+	struct net_client *c = net_client_find(id, 0);
+
+	if (!c || c->kind != NET_KIND_BACKEND)
+		return fail(err, ENOENT, "there is no backend with the id \"%s\"", id);
+	for (unsigned queue = 0; (c = net_client_find(id, queue)) && c->kind == NET_KIND_BACKEND; queue++) {
+		net_client_remove(c);
+		if (c->ops->destroy)
+			c->ops->destroy(c);
+	}
+	return 0;
+}

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The data path between two clients, and what client.c asks of it. Private to the net core. All on the owning loop,
+ * but for the making and freeing of scratch memory.
+ */
+#ifndef NET_WIRE_H
+#define NET_WIRE_H
+
+#include "net/client.h"
+
+/* Memory of a client's way out: a host window, and the context that lowers frames. NULL: no memory. */
+struct net_scratch *wire_scratch_new(void);
+void wire_scratch_free(struct net_client *c);
+
+/* c has a peer now: they agree on offloads. Then c->peer is about to go: frames that are held are dropped. */
+void wire_join(struct net_client *c);
+void wire_part(struct net_client *c);
+
+/* Work out anew which short ways are open to c. */
+void wire_refresh(struct net_client *c);
+/* A link flag of c or its peer changed: held frames go if it is down; both ends are woken, to drain or to go on. */
+void wire_link_changed(struct net_client *c);
+
+/* The end-of-turn hook of a client whose peer is to be woken. */
+void wire_wake(struct sleep_hook *h);
+
+#endif
