@@ -29,6 +29,9 @@ void cmdline_prefix(struct error *err, const char *option, const char *value)
 {
 	bool cut = value && strlen(value) > SHOWN_VALUE;
 
+	if (value && !*value)
+		value = "''";
+
 	error_prefix(err, "%s%s%s%.*s%s: ", *option == '-' ? "" : "-", option, value ? " " : "", SHOWN_VALUE,
 		     value ? value : "", cut ? "..." : "");
 }
@@ -87,10 +90,9 @@ static int set_keys(struct config *cfg, const struct cmd *cmd, const char *arg, 
 	if (rc < 0)
 		return rc;
 	if (opt_list_wants_help(&list)) {
-		if (cmd->apply)
-			cmd->apply(NULL, cmd, arg, err);
-		else
-			opts_help(stdout, cmd->keys);
+		if (cmd->show)
+			cmd->show();
+		opts_help(stdout, cmd->keys);
 		opt_list_free(&list);
 		return CMDLINE_DONE;
 	}
@@ -109,7 +111,7 @@ static int check_choice(const struct cmd *cmd, const char *arg, struct error *er
 		if (!strcmp(*c, arg))
 			return 0;
 	}
-	return fail(err, EINVAL, "not offered; %s", cmd->help);
+	return fail(err, EINVAL, "not offered. %s", cmd->help);
 }
 
 static int apply_cmd(struct config *cfg, const struct cmd *cmd, const char *arg, struct error *err)

@@ -171,32 +171,49 @@ static void man_class_keys(const struct class *c)
 	}
 }
 
+/* Types that differ in name only share one list. */
+struct man_devices {
+	const struct class *last, *last_inner;
+};
+
+static bool same_keys(const struct man_devices *m, const struct class *c, const struct class *inner)
+{
+	return m->last && !c->type->props && !m->last->type->props && c->parent == m->last->parent &&
+	       inner == m->last_inner;
+}
+
 static void man_device(const struct class *c, void *arg)
 {
-	struct object *o;
+	struct man_devices *m = arg;
+	struct object *o, *inner;
 
-	(void)arg;
 	if (nic_model_find(c->type->name) != c)
 		return;
+	o = c->delegate ? object_new(c->type->name, NULL) : NULL;
+	inner = o ? c->delegate(o) : NULL;
 	printf(".It Cm ");
 	man_text(c->type->name);
 	printf("\n");
 	if (c->type->desc)
 		man_line(c->type->desc);
-	printf(".Bl -tag -width Ds -compact\n");
-	man_class_keys(c);
-	o = c->delegate ? object_new(c->type->name, NULL) : NULL;
-	if (o) {
-		struct object *inner = c->delegate(o);
-
+	if (same_keys(m, c, inner ? inner->class : NULL)) {
+		printf("Its properties are those of\n.Cm ");
+		man_text(m->last->type->name);
+		printf(" .\n");
+	} else {
+		printf(".Bl -tag -width Ds -compact\n");
+		man_class_keys(c);
 		man_class_keys(inner ? inner->class : NULL);
-		object_free(o);
+		printf(".El\n");
+		*m = (struct man_devices){ c, inner ? inner->class : NULL };
 	}
-	printf(".El\n");
+	object_free(o);
 }
 
 int help_man(struct config *cfg, const struct cmd *cmd, const char *arg, struct error *err)
 {
+	struct man_devices devices = { NULL, NULL };
+
 	(void)cfg, (void)cmd, (void)arg, (void)err;
 	for (const struct cmd_group *g = cmd_groups; g->title; g++) {
 		printf(".Ss %s\n", g->title);
@@ -212,7 +229,7 @@ int help_man(struct config *cfg, const struct cmd *cmd, const char *arg, struct 
 	man_netdevs();
 	printf(".Sh NETWORK DEVICES\nDrivers of\n.Fl device\nand of\n.Cm model= ,\nwith the properties of each:\n"
 	       ".Bl -tag -width Ds\n");
-	class_each("device", false, man_device, NULL);
+	class_each("device", false, man_device, &devices);
 	printf(".El\n");
 	return CMDLINE_DONE;
 }

@@ -542,6 +542,15 @@ static bool wants_default(const struct config *cfg)
 	return !cfg->nodefaults;
 }
 
+static int plan_default(struct net_plan *plan, struct error *err)
+{
+	int rc = plan_nic(plan, NULL, err);
+
+	if (rc < 0)
+		planned_prefix(&(struct planned){ 0 }, err);
+	return rc;
+}
+
 int net_plan_make(struct config *cfg, struct net_plan *plan, struct error *err)
 {
 	int rc = plan_kind(plan, cfg, ITEM_NETDEV, err)	     ?:
@@ -551,7 +560,7 @@ int net_plan_make(struct config *cfg, struct net_plan *plan, struct error *err)
 							       plan_kind(plan, cfg, ITEM_DEVICE, err);
 
 	if (rc == 0 && wants_default(cfg))
-		rc = plan_nic(plan, NULL, err);
+		rc = plan_default(plan, err);
 	for (unsigned i = 0; rc == 0 && i < plan->n_devices; i++)
 		rc = remember_id(&plan->device[i], err);
 	return rc							       ?:

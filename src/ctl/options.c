@@ -125,27 +125,27 @@ static int check_boot(const struct config *cfg, struct error *err)
 	return 0;
 }
 
-static int check_accel(struct config *cfg, struct error *err)
+/* Which accelerator, after all: cfg->accel.name says it. */
+static int choose_accel(struct config *cfg, struct error *err)
 {
-	const char *want = cfg->accel.name ? cfg->accel.name : cfg->board.accel;
+	const char *of_machine = cfg->board.accel;
 
-	if (!want)
-		want = cfg->qtest && !cfg->enable_kvm ? "qtest" : "kvm";
-	if (cfg->board.accel && !cfg->accel.name) {
-		cfg->accel.name = strdup(want);
-		if (!cfg->accel.name)
-			return fail(err, ENOMEM, "out of memory");
-		if (accel_check(cfg, NULL, want, err) < 0) {
-			error_prefix(err, "-machine accel=%.100s: ", want);
-			return -EINVAL;
-		}
-	} else if (!cfg->accel.name) {
-		cfg->accel.name = strdup(want);
-		if (!cfg->accel.name)
-			return fail(err, ENOMEM, "out of memory");
+	if (of_machine && cfg->accel.name)
+		return fail(err, EINVAL, "-machine accel=%.60s: -accel %.60s says it already; leave one out",
+			    of_machine, cfg->accel.name);
+	if (of_machine && accel_check(of_machine, err) < 0) {
+		error_prefix(err, "-machine accel=%.60s: ", of_machine);
+		return -EINVAL;
 	}
+	prefer(&cfg->accel.name, &cfg->board.accel);
+	if (!cfg->accel.name)
+		cfg->accel.name = strdup(cfg->qtest && !cfg->enable_kvm ? "qtest" : "kvm");
+	if (!cfg->accel.name)
+		return fail(err, ENOMEM, "out of memory");
+	if (cfg->enable_kvm && config_qtest(cfg))
+		return fail(err, EINVAL, "-enable-kvm: -accel qtest says something else; leave one out");
 	if (cfg->qtest && !config_qtest(cfg))
-		return fail(err, EINVAL, "-qtest %.200s: with -accel kvm nothing can be driven; use -accel qtest",
+		return fail(err, EINVAL, "-qtest %.200s: a guest that KVM runs cannot be driven; use -accel qtest",
 			    cfg->qtest);
 	return 0;
 }
@@ -184,5 +184,5 @@ int config_check(struct config *cfg, struct error *err)
 	cfg->no_shutdown |= cfg->action.shutdown == 1;
 	if (!cfg->smp.cpus)
 		cfg->smp.cpus = 1;
-	return check_accel(cfg, err) ?: check_boot(cfg, err) ?: check_serial(cfg, err);
+	return choose_accel(cfg, err) ?: check_boot(cfg, err) ?: check_serial(cfg, err);
 }

@@ -30,10 +30,6 @@ struct board_opts {
 	unsigned usb, vmport, smm, hpet, sata, i8042, acpi, graphics, irqchip; /* choices that are fixed here */
 };
 
-struct cpu_opts {
-	char *model;
-};
-
 struct accel_opts {
 	char *name;
 };
@@ -82,7 +78,6 @@ struct config {
 	struct memory_opts memory;
 	struct smp_opts smp;
 	struct board_opts board;
-	struct cpu_opts cpu;
 	struct accel_opts accel;
 	struct name_opts name;
 	struct action_opts action;
@@ -124,6 +119,7 @@ struct cmd {
 	const char *implied; /* key of a first bare word */
 	size_t offset;	     /* into struct config */
 	cmd_fn *apply;	     /* CMD_CUSTOM, CMD_HELP: all of it; CMD_KEYS: a check afterwards, or NULL */
+	void (*show)(void);  /* CMD_KEYS: what -option help prints before the keys, or NULL */
 	const char *const *choices;
 	bool empty_ok; /* CMD_TEXT: "" is an argument too */
 };
@@ -136,9 +132,6 @@ struct cmd_group {
 extern const struct cmd_group cmd_groups[]; /* ends with a group without a title */
 extern const struct cmd machine_cmds[], boot_cmds[], net_cmds[], console_cmds[], run_cmds[], help_cmds[];
 extern const struct cmd refused_cmds[];
-
-/* Print the names that stand for themselves: "-cpu help", "-machine help", "-accel help". */
-cmd_fn cpu_check, machine_check, accel_check;
 
 /* ---- use ---- */
 
@@ -154,6 +147,9 @@ void global_free(struct global_opt *g);
 
 /* What the rows of several groups mean together; fills in what was left open. */
 int config_check(struct config *cfg, struct error *err) __must_check;
+
+/* Is there something in a list like "kvm:tcg" that is offered? */
+int accel_check(const char *list, struct error *err) __must_check;
 
 /* True if nothing but a test's commands drives the guest's side. */
 bool config_qtest(const struct config *cfg);

@@ -44,12 +44,6 @@ static const struct opt accel_keys[] = {
 	OPT_END,
 };
 
-static const struct opt cpu_keys[] = {
-	OPT_F(struct cpu_opts, model, "model", OPT_STR, .def = "host", .arg = "host|max",
-	      .help = "the host's processor as KVM offers it; max is the same"),
-	OPT_END,
-};
-
 /* "size=512", "512M", "1G": MiB without a suffix. */
 static int parse_megs(const struct opt *o, const char *value, void *field, struct error *err)
 {
@@ -60,21 +54,20 @@ static int parse_megs(const struct opt *o, const char *value, void *field, struc
 	if (rc < 0)
 		return rc;
 	if (size < MACHINE_RAM_MIN)
-		return fail(err, ERANGE, "%s is too little; a guest needs at least %llu MiB", value,
-			    MACHINE_RAM_MIN / MIB);
+		return fail(err, ERANGE, "too little; a guest needs at least %llu MiB", MACHINE_RAM_MIN / MIB);
 	if (size % 4096)
-		return fail(err, EINVAL, "%s is not a multiple of a page, 4096 bytes", value);
+		return fail(err, EINVAL, "not a multiple of a page, 4096 bytes");
 	*(uint64_t *)field = size;
 	return 0;
 }
 
 static int parse_no_hotplug(const struct opt *o, const char *value, void *field, struct error *err)
 {
+	(void)o;
 	(void)field;
 	if (!strcmp(value, "0"))
 		return 0;
-	return fail(err, ENOTSUP, "%s=%s: memory cannot be added while the guest runs; give it all by size=", o->name,
-		    value);
+	return fail(err, ENOTSUP, "memory cannot be added while the guest runs; give it all by size=");
 }
 
 static const struct opt memory_keys[] = {
@@ -109,46 +102,53 @@ static const char *const boards[] = { "vwire", "pc", "q35" };
 static const char *const models[] = { "host", "max" };
 static const char *const accels[] = { "kvm", "qtest" };
 
-int machine_check(struct config *cfg, const struct cmd *cmd, const char *arg, struct error *err)
+static void show_machines(void)
 {
-	const char *type = cfg ? cfg->board.type : NULL;
+	printf("Supported machines are:\n"
+	       "vwire                x86-64 board with PCI, ACPI and serial ports (default)\n"
+	       "pc                   alias of vwire\n"
+	       "q35                  alias of vwire\n"
+	       "Properties:\n");
+}
+
+static int check_machine(struct config *cfg, const struct cmd *cmd, const char *arg, struct error *err)
+{
+	const char *type = cfg->board.type;
 	const char *near;
 
+	(void)cmd;
 	(void)arg;
-	if (!cfg) {
-		printf("Supported machines are:\n"
-		       "vwire                x86-64 board with PCI, ACPI and serial ports (default)\n"
-		       "pc                   alias of vwire\n"
-		       "q35                  alias of vwire\n"
-		       "Properties:\n");
-		opts_help(stdout, cmd->keys);
-		return 0;
-	}
 	for (unsigned i = 0; !type || i < ARRAY_SIZE(boards); i++) {
 		if (!type || !strcmp(type, boards[i]))
 			return 0;
 	}
 	near = nearest_name(type, boards, ARRAY_SIZE(boards));
-	return fail(err, EINVAL, "there is no machine '%s'; there is one board, vwire, also called pc and q35%s%s%s",
+	return fail(err, EINVAL, "there is no machine '%.60s'; there is one board, vwire, also called pc and q35%s%s%s",
 		    type, near ? " (did you mean " : "", near ? near : "", near ? "?)" : "");
 }
 
-int cpu_check(struct config *cfg, const struct cmd *cmd, const char *arg, struct error *err)
+static int check_cpu(struct config *cfg, const struct cmd *cmd, const char *arg, struct error *err)
 {
+	size_t len = strcspn(arg, ",");
+
+	(void)cfg;
 	(void)cmd;
-	(void)arg;
-	if (!cfg) {
+	if (!strcmp(arg, "help") || !strcmp(arg, "?")) {
 		printf("Available CPUs:\n"
-		       "host                 the host's processor as KVM offers it\n"
+		       "host                 the host's processor as KVM offers it (default)\n"
 		       "max                  alias of host\n");
-		return 0;
+		return CMDLINE_DONE;
 	}
 	for (unsigned i = 0; i < ARRAY_SIZE(models); i++) {
-		if (!strcmp(cfg->cpu.model, models[i]))
+		if (len != strlen(models[i]) || memcmp(models[i], arg, len))
+			continue;
+		if (!arg[len])
 			return 0;
+		return fail(err, ENOTSUP, "feature flags are not offered; write %s alone, without '%.60s'", models[i],
+			    arg + len);
 	}
-	return fail(err, EINVAL, "processor model '%s' is not offered; there are host and max, without feature flags",
-		    cfg->cpu.model);
+	return fail(err, EINVAL, "there is no processor model '%.*s'; there are host and max",
+		    (int)MIN(len, (size_t)60), arg);
 }
 
 /* One of "kvm:tcg": QEMU takes the first that works, so a list with kvm in it means kvm. */
@@ -163,30 +163,27 @@ static bool accel_among(const char *list, const char *name)
 	return false;
 }
 
-static int accel_pick(const char *list, const char **name, struct error *err)
+static void show_accels(void)
 {
-	for (unsigned i = 0; i < ARRAY_SIZE(accels); i++) {
-		if (accel_among(list, accels[i])) {
-			*name = accels[i];
-			return 0;
-		}
-	}
-	return fail(err, EINVAL, "accelerator '%s' is not offered; there are kvm and qtest", list);
+	printf("Accelerators supported in vwire:\n"
+	       "kvm                  the kernel's virtual machines (default)\n"
+	       "qtest                no processor: a test drives the devices through -qtest\n");
 }
 
-int accel_check(struct config *cfg, const struct cmd *cmd, const char *arg, struct error *err)
+int accel_check(const char *list, struct error *err)
 {
-	const char *name;
+	for (unsigned i = 0; i < ARRAY_SIZE(accels); i++) {
+		if (accel_among(list, accels[i]))
+			return 0;
+	}
+	return fail(err, EINVAL, "there is no accelerator '%.60s'; there are kvm and qtest", list);
+}
 
+static int check_accel(struct config *cfg, const struct cmd *cmd, const char *arg, struct error *err)
+{
 	(void)cmd;
 	(void)arg;
-	if (!cfg) {
-		printf("Accelerators supported in vwire:\n"
-		       "kvm                  the kernel's virtual machines (default)\n"
-		       "qtest                no processor: a test drives the devices through -qtest\n");
-		return 0;
-	}
-	return accel_pick(cfg->accel.name, &name, err);
+	return cfg->accel.name ? accel_check(cfg->accel.name, err) : 0;
 }
 
 bool config_qtest(const struct config *cfg)
@@ -244,7 +241,8 @@ const struct cmd machine_cmds[] = {
 	  .implied = "type",
 	  .keys = board_keys,
 	  .offset = offsetof(struct config, board),
-	  .apply = machine_check,
+	  .apply = check_machine,
+	  .show = show_machines,
 	  .help = "Select the board and set its properties; -machine help lists them" },
 	{ .name = "accel",
 	  .kind = CMD_KEYS,
@@ -252,19 +250,17 @@ const struct cmd machine_cmds[] = {
 	  .implied = "accel",
 	  .keys = accel_keys,
 	  .offset = offsetof(struct config, accel),
-	  .apply = accel_check,
+	  .apply = check_accel,
+	  .show = show_accels,
 	  .help = "Select what runs the guest; KVM is the default. Of a list such as kvm:tcg, what is offered is taken" },
 	{ .name = "enable-kvm",
 	  .kind = CMD_FLAG,
 	  .offset = offsetof(struct config, enable_kvm),
 	  .help = "The same as -accel kvm" },
 	{ .name = "cpu",
-	  .kind = CMD_KEYS,
-	  .arg = "model",
-	  .implied = "model",
-	  .keys = cpu_keys,
-	  .offset = offsetof(struct config, cpu),
-	  .apply = cpu_check,
+	  .kind = CMD_CUSTOM,
+	  .arg = "host|max",
+	  .apply = check_cpu,
 	  .help = "Select the processor model; there are host and max, which are the same" },
 	{ .name = "smp",
 	  .kind = CMD_KEYS,

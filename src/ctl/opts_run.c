@@ -17,8 +17,8 @@ const struct cmd console_cmds[] = {
 	  .kind = CMD_LIST,
 	  .arg = "stdio|file:path|unix:path[,server=on,wait=off]|null|none",
 	  .offset = offsetof(struct config, serial),
-	  .help = "Connect the next serial port (up to four). If none is said, the first is stdio. On stdio, Ctrl-a x ends vwire; "
-		  "mon:stdio is taken as stdio" },
+	  .help = "Connect the next serial port (up to four). If none is said, the first is stdio. On stdio, Ctrl-a x "
+		  "ends vwire; mon:stdio is taken as stdio" },
 	{ .name = "nographic",
 	  .kind = CMD_FLAG,
 	  .offset = offsetof(struct config, nographic),
@@ -27,17 +27,17 @@ const struct cmd console_cmds[] = {
 	  .kind = CMD_CHOICE,
 	  .arg = "none",
 	  .choices = none_only,
-	  .help = "there is no display, the only choice is -display none" },
+	  .help = "There is no display: none is the only choice" },
 	{ .name = "vga",
 	  .kind = CMD_CHOICE,
 	  .arg = "none",
 	  .choices = none_only,
-	  .help = "there is no display, the only choice is -vga none" },
+	  .help = "There is no display: none is the only choice" },
 	{ .name = "monitor",
 	  .kind = CMD_CHOICE,
 	  .arg = "none",
 	  .choices = no_monitor,
-	  .help = "there is no monitor yet, the only choices are none and null" },
+	  .help = "There is no monitor yet: none and null are the only choices" },
 	{ .name = NULL },
 };
 
@@ -126,8 +126,8 @@ const struct cmd run_cmds[] = {
 	  .kind = CMD_TEXT,
 	  .arg = "stdio|unix:path[,server=on][,wait=off]|fd:n",
 	  .offset = offsetof(struct config, qtest),
-	  .help = "Drive the devices by QEMU's qtest protocol on this channel; implies -accel qtest. vwire ends when the channel "
-		  "is closed" },
+	  .help = "Drive the devices by QEMU's qtest protocol on this channel; implies -accel qtest. vwire ends when "
+		  "the channel is closed" },
 	{ .name = "qtest-log",
 	  .kind = CMD_TEXT,
 	  .arg = "file|none",

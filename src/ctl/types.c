@@ -2,14 +2,60 @@
 /* The table of all kinds of devices and backends: a new one is one new file and one line here. */
 #include "ctl/types.h"
 
+#include "backend/tap.h"
+#include "nic/virtio_net.h"
+#include "nic/virtio_net_pci.h"
 #include "object/device.h"
 #include "pci/pci.h"
-#include "virtio/device.h"
+#include "virtio/virtio_pci.h"
 
+/* clang-format off */
 const struct type *const all_types[] = {
-	&object_type, &device_type, &type_pci_device, &type_pci_host_bridge, &type_virtio_device, NULL,
-};
-
-const struct netdev_type *const netdev_types[] = {
+	&object_type,
+	&device_type,
+	&type_pci_device,
+	&type_pci_host_bridge,
+	&type_virtio_device,
+	&type_virtio_pci,
+	&type_virtio_net,
+	&type_virtio_net_pci,
+	&type_virtio_net_pci_non_transitional,
 	NULL,
 };
+/* clang-format on */
+
+/* What QEMU has and vwire has not yet: known, so that the answer is better than a guess at a typing error. */
+#define NOT_YET(sym, text, instead) \
+	static const struct netdev_type not_yet_##sym = { .name = text, .unsupported = instead }
+
+NOT_YET(bridge, "bridge", "make a tap, put it into the bridge by its script, and use tap,ifname=NAME");
+NOT_YET(socket, "socket", "there are tap and user");
+NOT_YET(stream, "stream", "there are tap and user");
+NOT_YET(dgram, "dgram", "there are tap and user");
+NOT_YET(l2tpv3, "l2tpv3", "let the host's kernel tunnel (ip l2tp) and bridge a tap to it");
+NOT_YET(vde, "vde", "there are tap and user");
+NOT_YET(passt, "passt", "use user, which needs no program");
+NOT_YET(netmap, "netmap", "there are tap and user");
+NOT_YET(af_xdp, "af-xdp", "there are tap and user");
+NOT_YET(vhost_user, "vhost-user", "there are tap and user");
+NOT_YET(vhost_vdpa, "vhost-vdpa", "there are tap and user");
+NOT_YET(hubport, "hubport", "one device is joined to one backend by netdev=");
+
+/* clang-format off */
+const struct netdev_type *const netdev_types[] = {
+	&tap_netdev,
+	&not_yet_bridge,
+	&not_yet_socket,
+	&not_yet_stream,
+	&not_yet_dgram,
+	&not_yet_l2tpv3,
+	&not_yet_vde,
+	&not_yet_passt,
+	&not_yet_netmap,
+	&not_yet_af_xdp,
+	&not_yet_vhost_user,
+	&not_yet_vhost_vdpa,
+	&not_yet_hubport,
+	NULL,
+};
+/* clang-format on */
