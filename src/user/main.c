@@ -1,0 +1,290 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * vwire-user: user networking for vwire, in a process of its own. Started by vwire, not by hand.
+ *
+ * Three phases: configuration over the control socket (user/proto.h), lock-down (user/sandbox.h), and the loop, which
+ * ends when vwire closes the socket.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <glib.h>
+#undef MIN
+#undef MAX
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "user/control.h"
+#include "user/sandbox.h"
+#include "user/stack.h"
+
+#define FLOWS 1024 /* sockets for the guest's connections; those beyond fail as where descriptors are short */
+
+struct helper {
+	struct stack stack;
+	struct sandbox sandbox;
+	struct user_config config;
+	bool configured;
+	int wake; /* eventfd: vwire wakes us */
+	/* guestfwd: the sockets that libslirp connects to */
+	unsigned guestfwds;
+	int listener[USER_GUESTFWD_MAX];
+	uint16_t index[USER_GUESTFWD_MAX];
+	char resolv[USER_RESOLV_MAX];
+	uint32_t resolv_len;
+};
+
+/* ---- configuration ---- */
+
+static int map_memory(struct helper *h, int fd, struct error *err)
+{
+	const int seals = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL;
+	struct stack *s = &h->stack;
+	uint8_t *in, *out;
+
+	/* Sealed: it can neither shrink under us nor be anything but memory. */
+	if ((fcntl(fd, F_GET_SEALS) & seals) != seals || lseek(fd, 0, SEEK_END) != USER_SHM_SIZE)
+		return fail(err, EPROTO, "the shared memory is not what it should be");
+	s->shm = mmap(NULL, USER_SHM_PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	in = ring_map(fd, USER_SHM_PAGE, USER_RING_SIZE);
+	out = ring_map(fd, USER_SHM_PAGE + USER_RING_SIZE, USER_RING_SIZE);
+	if (s->shm == MAP_FAILED || !in || !out)
+		return fail(err, errno, "cannot map the rings: %s", errno_str(errno));
+	ring_init(&s->in, &s->shm->to_user, in, USER_RING_SIZE);
+	ring_init(&s->out, &s->shm->to_vwire, out, USER_RING_SIZE);
+	return 0;
+}
+
+static int configure(struct helper *h, const struct user_config *c, const int fds[CONTROL_FDS], struct error *err)
+{
+	int rc;
+
+	if (h->configured || fds[2] < 0 || !control_config_ok(c))
+		return fail(err, EPROTO, "configuration that makes no sense");
+	h->config = *c;
+	h->wake = fds[1];
+	h->stack.wake_vwire = fds[2];
+	rc = map_memory(h, fds[0], err);
+	close(fds[0]);
+	if (rc)
+		return rc;
+	h->stack.poll_base = 2 + USER_GUESTFWD_MAX;
+	h->stack.poll_max = h->stack.poll_base + FLOWS + c->forwards;
+	h->stack.poll = calloc(h->stack.poll_max, sizeof(struct pollfd));
+	if (!h->stack.poll)
+		return fail(err, ENOMEM, "no memory");
+	h->configured = true;
+	return stack_init(&h->stack, c, err);
+}
+
+static void socket_path(char *path, size_t size, unsigned n)
+{
+	snprintf(path, size, "/guestfwd%u", n);
+}
+
+static int add_guestfwd(struct helper *h, const struct user_guestfwd *g, struct error *err)
+{
+	char path[32];
+	int rc;
+
+	if (h->guestfwds == USER_GUESTFWD_MAX)
+		return fail(err, ENOSPC, "at most %d rules", USER_GUESTFWD_MAX);
+	socket_path(path, sizeof(path), h->guestfwds);
+	rc = stack_add_guestfwd(&h->stack, g, path, err);
+	if (rc)
+		return rc;
+	h->index[h->guestfwds] = g->index;
+	h->listener[h->guestfwds++] = -1;
+	return 0;
+}
+
+static void set_resolv(struct helper *h, const char *text, uint32_t len)
+{
+	int fd = h->sandbox.resolv_fd;
+
+	if (len > USER_RESOLV_MAX)
+		return;
+	memcpy(h->resolv, text, len);
+	h->resolv_len = len;
+	/* libslirp looks at the file's time and size before it uses what it knows. */
+	if (fd >= 0 && (ftruncate(fd, 0) || pwrite(fd, h->resolv, len, 0) != (ssize_t)len))
+		control_log("cannot update resolv.conf: %s", errno_str(errno));
+}
+
+/* ---- lock-down ---- */
+
+static int listen_unix(struct helper *h, unsigned n, struct error *err)
+{
+	struct sockaddr_un a = { .sun_family = AF_UNIX };
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+	socket_path(a.sun_path, sizeof(a.sun_path), n);
+	if (fd < 0 || bind(fd, (struct sockaddr *)&a, sizeof(a)) || listen(fd, 16)) {
+		int code = errno;
+
+		if (fd >= 0)
+			close(fd);
+		return fail(err, code, "guestfwd: cannot listen: %s", errno_str(code));
+	}
+	h->listener[n] = fd;
+	return 0;
+}
+
+static int lock_down(struct helper *h, struct error *err)
+{
+	struct sandbox *b = &h->sandbox;
+	int rc;
+
+	b->tftp = *h->config.tftp ? h->config.tftp : NULL;
+	b->pidns = h->config.pidns;
+	b->unix_sockets = h->guestfwds > 0;
+	b->descriptors = FLOWS + h->config.forwards + USER_GUESTFWD_MAX + 16;
+	rc = sandbox_enter(b, err);
+	if (rc)
+		return rc;
+	if (h->guestfwds && !(b->layers & 1U << USER_LAYER_MOUNTNS))
+		return fail(err, EPERM, "guestfwd needs a mount namespace, which this system does not permit");
+	for (unsigned i = 0; i < h->guestfwds; i++) {
+		rc = listen_unix(h, i, err);
+		if (rc)
+			return rc;
+	}
+	set_resolv(h, h->resolv, h->resolv_len);
+	return sandbox_lock(b, err);
+}
+
+/* ---- requests ---- */
+
+static int request(struct helper *h, struct user_msg *m, int fds[CONTROL_FDS], bool *started, struct error *err)
+{
+	if (m->type == USER_CONFIG && !*started)
+		return configure(h, &m->config, fds, err);
+	if (!h->configured)
+		return fail(err, EPROTO, "request before the configuration");
+	switch (m->type) {
+	case USER_RESOLV:
+		set_resolv(h, m->resolv.text, m->resolv.len);
+		return 0;
+	case USER_FWD_ADD:
+		return stack_add_fwd(&h->stack, &m->fwd, err);
+	case USER_FWD_DEL:
+		return stack_del_fwd(&h->stack, &m->fwd, err);
+	case USER_GUESTFWD:
+		if (!*started)
+			return add_guestfwd(h, &m->guestfwd, err);
+		break;
+	case USER_START:
+		if (!*started) {
+			*started = true;
+			return lock_down(h, err);
+		}
+	}
+	return fail(err, EPROTO, "request out of order");
+}
+
+/* One request; false ends the program. */
+static bool serve(struct helper *h, bool wait, bool *started)
+{
+	static struct user_msg m;
+	struct error err = { 0 };
+	int fds[CONTROL_FDS];
+	int got = control_recv(&m, fds, wait), rc;
+
+	if (got <= 0)
+		return !got;
+	rc = request(h, &m, fds, started, &err);
+	control_reply(-rc, err.msg, h->sandbox.layers);
+	return !rc || *started || m.type == USER_FWD_ADD || m.type == USER_GUESTFWD;
+}
+
+/* ---- the loop ---- */
+
+static void accept_guestfwd(struct helper *h, unsigned n)
+{
+	int fd = accept4(h->listener[n], NULL, NULL, SOCK_CLOEXEC);
+
+	if (fd >= 0)
+		control_spawn(h->index[n], fd);
+}
+
+static void clear_wake(int fd)
+{
+	uint64_t n;
+
+	if (read(fd, &n, sizeof(n)) < 0)
+		return; /* nothing there: it is non-blocking */
+}
+
+static void prepare(struct helper *h)
+{
+	struct pollfd *p = h->stack.poll;
+
+	p[0] = (struct pollfd){ .fd = h->wake, .events = POLLIN };
+	p[1] = (struct pollfd){ .fd = USER_CTL_FD, .events = POLLIN };
+	for (unsigned i = 0; i < USER_GUESTFWD_MAX; i++)
+		p[2 + i] = (struct pollfd){ .fd = i < h->guestfwds ? h->listener[i] : -1, .events = POLLIN };
+}
+
+static bool turn(struct helper *h)
+{
+	struct stack *s = &h->stack;
+	bool more = stack_input(s), started = true;
+	int timeout = stack_fill(s), ready;
+
+	stack_flush(s);
+	if (more || !ring_ask_data(&s->in))
+		timeout = 0;
+	ready = poll(s->poll, s->poll_n, timeout);
+	ring_awake(&s->in);
+	if (s->in.broken || s->out.broken)
+		return false;
+	if (ready < 0 && errno != EINTR)
+		return false;
+	if (s->poll[0].revents)
+		clear_wake(h->wake);
+	stack_poll(s, ready);
+	for (unsigned i = 0; ready > 0 && i < h->guestfwds; i++) {
+		if (s->poll[2 + i].revents)
+			accept_guestfwd(h, i);
+	}
+	return ready <= 0 || !s->poll[1].revents || serve(h, false, &started);
+}
+
+/* libslirp and GLib speak through this; what a guest can cause must not fill a terminal. */
+static void on_glib_log(const gchar *domain, GLogLevelFlags level, const gchar *msg, gpointer data)
+{
+	(void)domain;
+	(void)data;
+	if (level & (G_LOG_LEVEL_ERROR | G_LOG_LEVEL_CRITICAL | G_LOG_LEVEL_WARNING))
+		control_log("%s", msg);
+}
+
+int main(void)
+{
+	static struct helper h;
+	bool started = false;
+	int type;
+	socklen_t len = sizeof(type);
+
+	if (getsockopt(USER_CTL_FD, SOL_SOCKET, SO_TYPE, &type, &len) || type != SOCK_SEQPACKET) {
+		fputs("vwire-user: started by vwire for -netdev user, not by hand\n", stderr);
+		return 1;
+	}
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	signal(SIGPIPE, SIG_IGN);
+	g_log_set_default_handler(on_glib_log, NULL);
+	h.sandbox.resolv_fd = -1;
+	while (!started) {
+		if (!serve(&h, true, &started))
+			return 1;
+	}
+	prepare(&h);
+	while (turn(&h))
+		continue;
+	return 0;
+}

@@ -1,0 +1,329 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Confinement of vwire-user: see sandbox.h. */
+#include <cap-ng.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <linux/mount.h>
+#include <sched.h>
+#include <seccomp.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/ioctl.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "user/sandbox.h"
+
+#define NOBODY	   65534
+#define DATA_LIMIT (256 * MIB) /* libslirp's buffers: at most 256 KiB a connection */
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define SANITIZED 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define SANITIZED 1
+#endif
+#endif
+#ifndef SANITIZED
+#define SANITIZED 0
+#endif
+
+/* <sys/mount.h> and <linux/mount.h> cannot both be included: the few calls are made directly. */
+#define MNT_SLAVE_PRIVATE    (1 << 18) /* MS_PRIVATE */
+#define MNT_REC		     16384     /* MS_REC */
+#define MNT_NO_SUID_DEV_EXEC (2 | 4 | 8)
+
+static int sys_mount(const char *what, const char *where, const char *type, unsigned long flags, const char *data)
+{
+	return (int)syscall(SYS_mount, what, where, type, flags, data);
+}
+
+static void has(struct sandbox *s, enum user_layer l)
+{
+	s->layers |= 1U << l;
+}
+
+static bool write_at(int dir, const char *name, const char *text)
+{
+	int fd = openat(dir, name, O_WRONLY | O_CLOEXEC);
+	bool ok = fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text);
+
+	if (fd >= 0)
+		close(fd);
+	return ok;
+}
+
+/* Root becomes nobody: what is left of the rights of root over files goes with the user id. */
+static bool become_nobody(void)
+{
+	if (geteuid() != 0)
+		return true;
+	return !setgroups(0, NULL) && !setresgid(NOBODY, NOBODY, NOBODY) && !setresuid(NOBODY, NOBODY, NOBODY);
+}
+
+/* A user namespace in which we are mapped to ourselves; in it we may make the others. */
+static bool new_user_namespace(void)
+{
+	char uid[64], gid[64];
+	int self;
+	bool ok;
+
+	snprintf(uid, sizeof(uid), "%u %u 1", geteuid(), geteuid());
+	snprintf(gid, sizeof(gid), "%u %u 1", getegid(), getegid());
+	if (unshare(CLONE_NEWUSER))
+		return false;
+	/* Changing the user made us unreadable for ourselves in /proc. */
+	prctl(PR_SET_DUMPABLE, 1);
+	self = open("/proc/self", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	ok = self >= 0 && write_at(self, "setgroups", "deny") && write_at(self, "gid_map", gid) &&
+	     write_at(self, "uid_map", uid);
+	if (self >= 0)
+		close(self);
+	prctl(PR_SET_DUMPABLE, 0);
+	return ok;
+}
+
+/* A private, read-only view of the directory, not yet attached anywhere. */
+static int open_view(const char *dir)
+{
+	struct mount_attr attr = { .attr_set = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV |
+					       MOUNT_ATTR_NOEXEC };
+	int fd = (int)syscall(SYS_open_tree, AT_FDCWD, dir, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE);
+
+	if (fd < 0)
+		return -errno;
+	if (syscall(SYS_mount_setattr, fd, "", AT_EMPTY_PATH | AT_RECURSIVE, &attr, sizeof(attr))) {
+		int code = errno;
+
+		close(fd);
+		return -code;
+	}
+	return fd;
+}
+
+/* The directories of an absolute path, below the current directory. */
+static bool make_path(const char *path)
+{
+	char part[PATH_MAX];
+
+	for (const char *end = strchr(path + 1, '/');; end = strchr(end + 1, '/')) {
+		size_t len = end ? (size_t)(end - path) : strlen(path);
+
+		snprintf(part, sizeof(part), "%.*s", (int)len - 1, path + 1);
+		if (mkdir(part, 0755) && errno != EEXIST)
+			return false;
+		if (!end)
+			return true;
+	}
+}
+
+/*
+ * The tmpfs goes over /proc, which every system has and which nothing needs any more. The TFTP directory keeps its path:
+ * libslirp knows it already.
+ */
+static int build_root(struct sandbox *s, int view)
+{
+	if (sys_mount("tmpfs", "/proc", "tmpfs", MNT_NO_SUID_DEV_EXEC, "size=256k,nr_inodes=4096,mode=755") ||
+	    chdir("/proc") || mkdir("etc", 0755))
+		return -errno;
+	s->resolv_fd = open("etc/resolv.conf", O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+	if (s->resolv_fd < 0)
+		return -errno;
+	if (view >= 0 &&
+	    (!make_path(s->tftp) || syscall(SYS_move_mount, view, "", AT_FDCWD, s->tftp + 1, MOVE_MOUNT_F_EMPTY_PATH)))
+		return -errno;
+	if (syscall(SYS_pivot_root, ".", ".") || syscall(SYS_umount2, ".", 2 /* MNT_DETACH */))
+		return -errno;
+	return chdir("/") ? -errno : 0;
+}
+
+static int new_root(struct sandbox *s, struct error *err)
+{
+	int view = -1, rc;
+
+	if (unshare(CLONE_NEWNS))
+		return 0;
+	if (sys_mount(NULL, "/", NULL, MNT_REC | MNT_SLAVE_PRIVATE, NULL))
+		return 0;
+	if (s->tftp) {
+		view = open_view(s->tftp);
+		if (view < 0)
+			return fail(err, -view, "tftp=%s: %s", s->tftp, errno_str(-view));
+	}
+	rc = build_root(s, view);
+	if (view >= 0)
+		close(view);
+	if (!rc) {
+		has(s, USER_LAYER_MOUNTNS);
+		return 0;
+	}
+	if (s->resolv_fd >= 0)
+		close(s->resolv_fd);
+	s->resolv_fd = -1;
+	/* Half a root is worse than none: the TFTP directory and resolv.conf may be out of sight. */
+	return fail(err, -rc, "cannot make a root directory of its own: %s", errno_str(-rc));
+}
+
+/* Whoever cannot read the directory now could not later; said at once and by name. */
+static int check_tftp(const struct sandbox *s, struct error *err)
+{
+	if (!s->tftp || !faccessat(AT_FDCWD, s->tftp, R_OK | X_OK, AT_EACCESS))
+		return 0;
+	return fail(err, errno, "tftp=%s: %s (it is read as %s)", s->tftp, errno_str(errno),
+		    geteuid() == NOBODY ? "the user nobody" : "the user who started vwire");
+}
+
+int sandbox_enter(struct sandbox *s, struct error *err)
+{
+	int rc;
+
+	s->resolv_fd = -1;
+	if (!become_nobody())
+		return fail(err, errno, "cannot become the user nobody: %s", errno_str(errno));
+	rc = check_tftp(s, err);
+	if (rc)
+		return rc;
+	if (s->pidns)
+		has(s, USER_LAYER_PIDNS);
+	if (!new_user_namespace())
+		return 0;
+	has(s, USER_LAYER_USERNS);
+	if (!unshare(CLONE_NEWIPC))
+		has(s, USER_LAYER_IPCNS);
+	return new_root(s, err);
+}
+
+static bool limit(int what, rlim_t n)
+{
+	struct rlimit r = { n, n };
+
+	return !setrlimit(what, &r);
+}
+
+static bool set_limits(const struct sandbox *s)
+{
+	bool ok = limit(RLIMIT_CORE, 0) && limit(RLIMIT_FSIZE, USER_RESOLV_MAX) && limit(RLIMIT_NPROC, 0);
+
+	/* A hard limit that is lower already stays. */
+	if (!limit(RLIMIT_NOFILE, s->descriptors)) {
+		struct rlimit r;
+
+		ok = ok && !getrlimit(RLIMIT_NOFILE, &r) && limit(RLIMIT_NOFILE, r.rlim_max);
+	}
+	return ok && (SANITIZED || limit(RLIMIT_DATA, DATA_LIMIT));
+}
+
+static const int allowed[] = {
+	SCMP_SYS(read),		  SCMP_SYS(write),	  SCMP_SYS(readv),	     SCMP_SYS(writev),
+	SCMP_SYS(recvfrom),	  SCMP_SYS(recvmsg),	  SCMP_SYS(sendto),	     SCMP_SYS(sendmsg),
+	SCMP_SYS(poll),		  SCMP_SYS(ppoll),	  SCMP_SYS(accept),	     SCMP_SYS(accept4),
+	SCMP_SYS(bind),		  SCMP_SYS(connect),	  SCMP_SYS(listen),	     SCMP_SYS(setsockopt),
+	SCMP_SYS(getsockopt),	  SCMP_SYS(getsockname),  SCMP_SYS(getpeername),     SCMP_SYS(shutdown),
+	SCMP_SYS(close),	  SCMP_SYS(fcntl),	  SCMP_SYS(lseek),	     SCMP_SYS(fstat),
+	SCMP_SYS(stat),		  SCMP_SYS(newfstatat),	  SCMP_SYS(pread64),	     SCMP_SYS(pwrite64),
+	SCMP_SYS(ftruncate),	  SCMP_SYS(brk),	  SCMP_SYS(munmap),	     SCMP_SYS(mremap),
+	SCMP_SYS(madvise),	  SCMP_SYS(futex),	  SCMP_SYS(clock_gettime),   SCMP_SYS(gettimeofday),
+	SCMP_SYS(time),		  SCMP_SYS(getpid),	  SCMP_SYS(gettid),	     SCMP_SYS(tgkill),
+	SCMP_SYS(rt_sigprocmask), SCMP_SYS(rt_sigaction), SCMP_SYS(rt_sigreturn),    SCMP_SYS(exit),
+	SCMP_SYS(exit_group),	  SCMP_SYS(getrandom),	  SCMP_SYS(restart_syscall), SCMP_SYS(sched_yield),
+};
+
+/* What the sanitizers' run time needs besides, when it looks for leaks at the end or prints a report. */
+static const int allowed_sanitized[] = {
+	SCMP_SYS(sigaltstack),	   SCMP_SYS(clone), SCMP_SYS(clone3),	  SCMP_SYS(wait4),
+	SCMP_SYS(readlink),	   SCMP_SYS(prctl), SCMP_SYS(ptrace),	  SCMP_SYS(getdents64),
+	SCMP_SYS(getppid),	   SCMP_SYS(kill),  SCMP_SYS(arch_prctl), SCMP_SYS(sched_getaffinity),
+	SCMP_SYS(set_robust_list), SCMP_SYS(rseq),  SCMP_SYS(getuid),
+};
+
+static int allow_list(scmp_filter_ctx f, const int *list, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		int rc = seccomp_rule_add(f, SCMP_ACT_ALLOW, list[i], 0);
+
+		if (rc)
+			return rc;
+	}
+	return 0;
+}
+
+/* Files are read only; memory is not made executable. */
+static int allow_files_and_memory(scmp_filter_ctx f)
+{
+	const unsigned writing = O_ACCMODE | O_CREAT | O_TRUNC | O_TMPFILE;
+	int rc = 0;
+
+	rc = rc ?: seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(open), 1, SCMP_A1(SCMP_CMP_MASKED_EQ, writing, 0));
+	rc = rc ?: seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(openat), 1, SCMP_A2(SCMP_CMP_MASKED_EQ, writing, 0));
+	rc = rc	   ?:
+		     seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(mmap), 1,
+				      SCMP_A2(SCMP_CMP_MASKED_EQ, 4 /* PROT_EXEC */, 0));
+	rc = rc ?: seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(mprotect), 1, SCMP_A2(SCMP_CMP_MASKED_EQ, 4, 0));
+	return rc;
+}
+
+/* Internet sockets; others fail as where the kernel lacks them. FIONBIO, FIONREAD, and the interface of a scope. */
+static int allow_sockets(const struct sandbox *s, scmp_filter_ctx f)
+{
+	static const unsigned controls[] = { FIONBIO, FIONREAD, 0x8933 /* SIOCGIFINDEX */, 0x8905 /* SIOCATMARK */ };
+	int rc = 0;
+
+	rc = rc ?: seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(socket), 1, SCMP_A0(SCMP_CMP_EQ, AF_INET));
+	rc = rc ?: seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(socket), 1, SCMP_A0(SCMP_CMP_EQ, AF_INET6));
+	if (s->unix_sockets)
+		rc = rc ?: seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(socket), 1, SCMP_A0(SCMP_CMP_EQ, AF_UNIX));
+	else
+		rc = rc	   ?:
+			     seccomp_rule_add(f, SCMP_ACT_ERRNO(EAFNOSUPPORT), SCMP_SYS(socket), 1,
+					      SCMP_A0(SCMP_CMP_EQ, AF_UNIX));
+	for (size_t i = 0; i < ARRAY_SIZE(controls); i++)
+		rc = rc ?: seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(ioctl), 1, SCMP_A1(SCMP_CMP_EQ, controls[i]));
+	return rc    ?:
+		       seccomp_rule_add(f, SCMP_ACT_ERRNO(ENOTTY), SCMP_SYS(ioctl), 1,
+					SCMP_A1(SCMP_CMP_EQ, 0x5401 /* TCGETS */));
+}
+
+static int load_filter(const struct sandbox *s)
+{
+	scmp_filter_ctx f = seccomp_init(SCMP_ACT_KILL_PROCESS);
+	int rc = f ? 0 : -ENOMEM;
+
+	rc = rc ?: allow_list(f, allowed, ARRAY_SIZE(allowed));
+	if (SANITIZED)
+		rc = rc ?: allow_list(f, allowed_sanitized, ARRAY_SIZE(allowed_sanitized));
+	rc = rc ?: allow_files_and_memory(f);
+	rc = rc ?: allow_sockets(s, f);
+	/* Most calls are these few: a tree of comparisons instead of a list. */
+	rc = rc ?: seccomp_attr_set(f, SCMP_FLTATR_CTL_OPTIMIZE, 2);
+	rc = rc ?: seccomp_load(f);
+	if (f)
+		seccomp_release(f);
+	return rc;
+}
+
+int sandbox_lock(struct sandbox *s, struct error *err)
+{
+	int rc;
+
+	if (set_limits(s))
+		has(s, USER_LAYER_RLIMITS);
+	capng_clear(CAPNG_SELECT_BOTH);
+	/* The bounding set can only be cleared by who has CAP_SETPCAP; without capabilities and execve it is idle. */
+	if (!capng_apply(CAPNG_SELECT_BOTH) || !capng_apply(CAPNG_SELECT_CAPS))
+		has(s, USER_LAYER_CAPS);
+	/* Changes of rights cleared it. Who died before this is seen by the end of the control socket. */
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (!prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
+		has(s, USER_LAYER_NNP);
+	rc = load_filter(s);
+	if (rc && rc != -EINVAL && rc != -EACCES && rc != -ECANCELED)
+		return fail(err, -rc, "cannot load the seccomp filter: %s", errno_str(-rc));
+	if (!rc)
+		has(s, USER_LAYER_SECCOMP);
+	return 0;
+}

@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Offsets and numbers of the protocols that the frame check and the way to the guest look at. RFC 791, 8200, 9293, 768. */
+#ifndef USER_WIREFMT_H
+#define USER_WIREFMT_H
+
+#include "base/util.h"
+
+enum {
+	ETH_LEN = 14,
+	ETH_IPV4 = 0x0800,
+	ETH_ARP = 0x0806,
+	ETH_IPV6 = 0x86dd,
+	ARP_LEN = 28,
+	IP4_LEN = 20,
+	IP6_LEN = 40,
+	IP6_FRAG_LEN = 8,
+	TCP_LEN = 20,
+	UDP_LEN = 8,
+	ICMP_LEN = 8,
+	PROTO_ICMP = 1,
+	PROTO_TCP = 6,
+	PROTO_UDP = 17,
+	PROTO_FRAGMENT = 44,
+	PROTO_ICMP6 = 58,
+	TCP_SYN = 0x02,
+	TCP_URG = 0x20,
+	TCP_CSUM = 16, /* offset in the header */
+	UDP_CSUM = 6,
+	ICMP_ECHO = 8,
+	ICMP6_ECHO = 128,
+	ICMP6_ROUTER_SOLICIT = 133,
+	ICMP6_NEIGHBOUR_SOLICIT = 135,
+	ICMP6_NEIGHBOUR_ADVERT = 136,
+	PORT_BOOTP = 67,
+	PORT_TFTP = 69,
+	PORT_DHCP6 = 547,
+};
+
+static inline uint16_t get16(const uint8_t *p)
+{
+	return (uint16_t)(p[0] << 8 | p[1]);
+}
+
+static inline void put16(uint8_t *p, uint16_t v)
+{
+	p[0] = (uint8_t)(v >> 8);
+	p[1] = (uint8_t)v;
+}
+
+static inline uint32_t get32(const uint8_t *p)
+{
+	return (uint32_t)get16(p) << 16 | get16(p + 2);
+}
+
+static inline void put32(uint8_t *p, uint32_t v)
+{
+	put16(p, (uint16_t)(v >> 16));
+	put16(p + 2, (uint16_t)v);
+}
+
+#endif
