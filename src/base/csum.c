@@ -36,7 +36,8 @@ uint64_t csum_add(uint64_t sum, const void *data, size_t n)
 	sum = add1(sum, carry[0] + carry[1] + carry[2] + carry[3]);
 	for (; n >= 8; p += 8, n -= 8)
 		sum = add1(sum, load64(p));
-	memcpy(&tail, p, n);
+	if (n)
+		memcpy(&tail, p, n);
 	return add1(sum, tail);
 }
 
@@ -58,9 +59,9 @@ uint64_t csum_add_iov(uint64_t sum, struct iov_cur *cur, size_t n)
 		const uint8_t *p = (const uint8_t *)cur->iov->iov_base + cur->off;
 
 		/* Bytes at an odd offset stand in the other half of their words. */
-		if (!odd)
+		if (!odd && len)
 			sum = csum_add(sum, p, len);
-		else
+		else if (len)
 			sum = add1(sum, __builtin_bswap16(csum_fold(csum_add(0, p, len))));
 		odd ^= len & 1;
 		n -= len;

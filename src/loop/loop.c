@@ -110,7 +110,7 @@ static void loop_release(struct loop *l)
 
 struct loop *loop_new(const char *name, struct error *err)
 {
-	struct loop *l = aligned_alloc(_Alignof(struct loop), sizeof(*l));
+	struct loop *l = aligned_alloc(CACHE_LINE, ALIGN_UP(sizeof(*l), CACHE_LINE));
 	int ret;
 
 	if (!l) {

@@ -7,7 +7,8 @@
 #include "loop/loop.h"
 #include "mem/epoch.h"
 
-#define CLOCKS 2
+#define CLOCKS	   2
+#define CACHE_LINE 64
 
 struct timer_heap {
 	struct timer **v; /* a binary heap by deadline */
@@ -22,13 +23,14 @@ struct watch_slot {
 };
 
 struct loop {
-	/* Written by other threads, on a line of their own. */
-	_Alignas(64) struct post *_Atomic posted; /* stack, newest first */
-	_Atomic bool asleep;			  /* in epoll_wait or about to be: a post must signal wake_fd */
+	/* Written by other threads, on a cache line of their own. */
+	struct post *_Atomic posted; /* stack, newest first */
+	_Atomic bool asleep;	     /* in epoll_wait or about to be: a post must signal wake_fd */
 	_Atomic bool stop;
+	char pad[CACHE_LINE];
 
 	/* The loop thread's own. */
-	_Alignas(64) int epfd;
+	int epfd;
 	int wake_fd;
 	const char *name;
 	struct post *ready; /* posts taken off the stack, in order */
