@@ -18,7 +18,7 @@
 #include "object/device.h"
 #include "virtio/ring.h"
 
-#define VIRTIO_QUEUES_MAX 1024
+#define VIRTIO_QUEUES_MAX	  1024
 #define VIRTIO_STATUS_NEEDS_RESET 0x40
 
 struct virtio_device;
@@ -38,25 +38,32 @@ struct virtio_queue {
 };
 
 struct virtio_device {
-	struct device dev; /* on a virtio bus, inside a proxy */
+	struct device dev;			  /* on a virtio bus, inside a proxy */
 	const struct virtio_transport *transport; /* set by the proxy before realize */
-	struct dma *dma;			   /* the proxy's, set before realize */
-	struct loop *loop;			   /* where queues run, set before realize */
-	struct mutex *lock;			   /* the proxy's control mutex */
+	struct dma *dma;			  /* the proxy's, set before realize */
+	struct loop *loop;			  /* where queues run, set before realize */
+	struct mutex *lock;			  /* the proxy's control mutex */
 
-	uint16_t device_id;	 /* VIRTIO_ID_NET */
+	uint16_t device_id; /* VIRTIO_ID_NET */
 	size_t config_len;
 	unsigned n_queues;
 	struct virtio_queue *queue; /* made by virtio_queues_init() */
 
 	uint64_t host_features;	 /* offered; fixed at realize */
 	uint64_t guest_features; /* what the driver wrote; negotiated once FEATURES_OK is set */
-	bool event_idx_ok, indirect_ok; /* properties */
+
+	/* properties */
+	bool event_idx_ok, indirect_ok;
+	bool legacy_only[2];		       /* accepted: they say nothing about the modern interface */
+	bool queue_reset;		       /* accepted: not offered yet */
+	bool packed, iommu_platform, in_order; /* must be off */
 
 	_Atomic uint8_t status;
 	_Atomic uint8_t isr;
 	_Atomic uint32_t config_generation; /* low 8 bits are shown */
-	bool started;			    /* queues run (loop's) */
+	bool started;			    /* the driver is ready (DRIVER_OK); the loop's, as the next two */
+	bool quiesced;
+	bool running; /* started, not quiesced, DMA allowed: queues are served */
 	_Atomic bool broken;
 	counter guest_errors;
 };
@@ -71,7 +78,10 @@ struct virtio_device_class {
 	/* Config space, off + size within config_len. Control mutex. */
 	void (*config_read)(struct virtio_device *v, unsigned off, unsigned size, uint8_t *out);
 	void (*config_write)(struct virtio_device *v, unsigned off, unsigned size, const uint8_t *in);
-	/* On the loop. start: queues that are enabled run already. stop: return everything, touch no queue after. */
+	/*
+	 * On the loop. start: queues that are enabled run already, and each is kicked once after. stop: give back what was
+	 * taken but not used (virtq_unpop), touch no queue after. Reset, and also quiesce and resume, come this way.
+	 */
 	void (*start)(struct virtio_device *v);
 	void (*stop)(struct virtio_device *v);
 	void (*kick)(struct virtio_device *v, struct virtio_queue *vq); /* on the loop */
@@ -93,13 +103,18 @@ static inline bool virtio_has(const struct virtio_device *v, unsigned bit)
 	return v->guest_features & BIT(bit);
 }
 
+/* The parent of all virtio devices (abstract), for the table of types. */
+extern const struct type type_virtio_device;
+
 /* ---- for device types ---- */
+/* The name that people know the device by: its proxy's id or type. */
+const char *virtio_label(const struct virtio_device *v);
 int virtio_queues_init(struct virtio_device *v, unsigned n, const uint16_t *max_sizes, struct error *err) __must_check;
 /* Publish and, if wanted, call. Loop. */
 void virtio_queue_flush(struct virtio_device *v, struct virtio_queue *vq);
 /* The config space changed: generation, config interrupt. Any thread. */
 void virtio_config_changed(struct virtio_device *v);
-/* The guest broke a rule: said once, counted, NEEDS_RESET. Loop. */
+/* The guest broke a rule: said once, counted, NEEDS_RESET. Loop; for queue_enable also under the control mutex. */
 void virtio_break(struct virtio_device *v, struct virtq *q, enum virtq_fault why);
 
 /* ---- for transports; control mutex held ---- */
@@ -113,7 +128,10 @@ void virtio_config_read(struct virtio_device *v, unsigned off, unsigned size, ui
 void virtio_config_write(struct virtio_device *v, unsigned off, unsigned size, const uint8_t *in);
 /* Enable a configured queue (queue_enable = 1). Refused (and the device broken) if virtq_check() fails. */
 void virtio_queue_enable(struct virtio_device *v, unsigned index);
-/* Stop touching guest memory, and go on, with the state kept: BAR moves, bus master bit, VM stop. */
+/*
+ * Stop touching guest memory, and go on, with the state kept: BAR moves, bus master bit, VM stop. While dma->on is false
+ * resume leaves the device as it is: it goes on by the resume after DMA came back.
+ */
 void virtio_quiesce(struct virtio_device *v);
 void virtio_resume(struct virtio_device *v);
 

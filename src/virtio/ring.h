@@ -24,23 +24,24 @@
 #include "base/counter.h"
 #include "mem/ram.h"
 
-#define VIRTQ_SIZE_MAX 1024	/* largest that we offer */
-#define VIRTQ_CHAIN_MAX 1024	/* descriptors in one chain, indirect ones counted */
+#define VIRTQ_SIZE_MAX	1024 /* largest that we offer */
+#define VIRTQ_CHAIN_MAX 1024 /* descriptors in one chain, indirect ones counted */
 
 /* Why a queue broke: for the log and the counters. */
-#define VIRTQ_FAULTS(X)                                                                                                \
-	X(ADDRESS, "descriptor outside of RAM")                                                                        \
-	X(ZERO_LEN, "descriptor of length 0")                                                                          \
-	X(LOOP, "chain longer than the queue")                                                                         \
-	X(NEXT, "next out of range")                                                                                   \
-	X(INDIRECT, "bad indirect descriptor")                                                                         \
-	X(ORDER, "readable descriptor after a writable one")                                                           \
-	X(AVAIL_IDX, "avail index jumps by more than the queue's size")                                                \
-	X(HEAD, "head out of range")                                                                                   \
-	X(IN_FLIGHT, "head posted twice")                                                                              \
-	X(DIRECTION, "buffers of the wrong direction")                                                                 \
-	X(HEADER, "chain cannot hold its header")                                                                      \
-	X(RING, "ring outside of RAM or misaligned")                                                                   \
+#define VIRTQ_FAULTS(X)                                                 \
+	X(ADDRESS, "descriptor outside of RAM")                         \
+	X(ZERO_LEN, "descriptor of length 0")                           \
+	X(LOOP, "chain longer than the queue")                          \
+	X(TOO_LONG, "chain of 4 GiB or more")                           \
+	X(NEXT, "next out of range")                                    \
+	X(INDIRECT, "bad indirect descriptor")                          \
+	X(ORDER, "readable descriptor after a writable one")            \
+	X(AVAIL_IDX, "avail index jumps by more than the queue's size") \
+	X(HEAD, "head out of range")                                    \
+	X(IN_FLIGHT, "head posted twice")                               \
+	X(DIRECTION, "buffers of the wrong direction")                  \
+	X(HEADER, "chain cannot hold its header")                       \
+	X(RING, "ring outside of RAM or misaligned")                    \
 	X(CONTROL, "malformed control command")
 
 enum virtq_fault {
@@ -63,17 +64,17 @@ struct virtq {
 
 	/* run state: the queue's loop */
 	struct dma *dma;
-	bool running;	/* rings are mapped, kicks count */
+	bool running; /* rings are mapped, kicks count */
 	bool event_idx, indirect;
 	enum virtq_fault fault;
 	const struct vring_desc *desc;
 	const struct vring_avail *avail;
 	struct vring_used *used;
-	uint16_t last_avail;	/* next entry to take */
-	uint16_t shadow_avail;	/* the driver's index as last read */
-	uint16_t used_idx;	/* next entry to fill */
+	uint16_t last_avail;   /* next entry to take */
+	uint16_t shadow_avail; /* the driver's index as last read */
+	uint16_t used_idx;     /* next entry to fill */
 	uint16_t used_published;
-	uint16_t signalled;	/* used index at the last call that was sent or suppressed */
+	uint16_t signalled; /* used index at the last call that was sent or suppressed */
 	bool signalled_valid;
 	uint64_t in_flight[VIRTQ_SIZE_MAX / 64];
 	unsigned n_in_flight;
@@ -85,7 +86,7 @@ struct virtq {
 
 struct vchain {
 	uint16_t head;
-	uint16_t n_out, n_in;	/* pieces: readable ones first in the arena, then writable ones */
+	uint16_t n_out, n_in;	  /* pieces: readable ones first in the arena, then writable ones */
 	uint32_t out_len, in_len; /* bytes, each at most 4 GiB - 1 (a chain that sums to more is a fault) */
 };
 
@@ -98,8 +99,7 @@ int virtq_check(const struct virtq *q, const struct dma *dma) __must_check;
 
 /*
  * Take the next chain: its pieces go to iov[0..max). 1: taken; 0: nothing there; -EPROTO: the queue broke just now or is
- * broken (fault says why); -E2BIG: more pieces than max (the chain stays: the caller may push it back unread by
- * virtq_pop_skip).
+ * broken (fault says why); -E2BIG: more pieces than max (the chain stays where it is; VIRTQ_CHAIN_MAX is always enough).
  */
 int virtq_pop(struct virtq *q, struct iovec *iov, unsigned max, struct vchain *c) __must_check;
 /* Give the newest n popped chains back, in reverse order of popping: heads[n - 1] was popped last. */

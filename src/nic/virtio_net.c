@@ -1,0 +1,539 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * virtio-net: life, properties, features, config space. The rest is in virtio_net_{tx,rx,ctrl}.c; see virtio_net.h.
+ *
+ * A guest is offered what the properties say, whatever the backend can: what its peer cannot do is done in net/. So
+ * features never change because of what the NIC is connected to.
+ */
+#include <errno.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/log.h"
+#include "nic/virtio_net.h"
+
+#define CTRL_QUEUE_SIZE 64
+#define SPEED_UNKNOWN	(-1)
+
+enum {
+	DUPLEX_UNSET,
+	DUPLEX_OPT_HALF,
+	DUPLEX_OPT_FULL
+};
+
+/* ---- offloads and features ---- */
+
+static const struct {
+	uint8_t guest, host; /* feature bits */
+	uint8_t off;	     /* enum net_offload */
+} offloads[] = {
+	{ VIRTIO_NET_F_GUEST_CSUM, VIRTIO_NET_F_CSUM, NET_OFF_CSUM },
+	{ VIRTIO_NET_F_GUEST_TSO4, VIRTIO_NET_F_HOST_TSO4, NET_OFF_TSO4 },
+	{ VIRTIO_NET_F_GUEST_TSO6, VIRTIO_NET_F_HOST_TSO6, NET_OFF_TSO6 },
+	{ VIRTIO_NET_F_GUEST_ECN, VIRTIO_NET_F_HOST_ECN, NET_OFF_ECN },
+	{ VIRTIO_NET_F_GUEST_UFO, VIRTIO_NET_F_HOST_UFO, NET_OFF_UFO },
+};
+
+uint32_t vnet_guest_offloads(uint64_t features)
+{
+	uint32_t bits = 0;
+
+	for (unsigned i = 0; i < ARRAY_SIZE(offloads); i++)
+		bits |= features & BIT(offloads[i].guest) ? offloads[i].off : 0;
+	return bits;
+}
+
+static uint32_t host_offloads(uint64_t features)
+{
+	uint32_t bits = 0;
+
+	for (unsigned i = 0; i < ARRAY_SIZE(offloads); i++)
+		bits |= features & BIT(offloads[i].host) ? offloads[i].off : 0;
+	return bits;
+}
+
+/* What needs what (5.1.3.1): `bit` is only good with one of `any`. */
+static const struct {
+	uint8_t bit;
+	uint64_t any;
+} needs[] = {
+	{ VIRTIO_NET_F_GUEST_TSO4, BIT(VIRTIO_NET_F_GUEST_CSUM) },
+	{ VIRTIO_NET_F_GUEST_TSO6, BIT(VIRTIO_NET_F_GUEST_CSUM) },
+	{ VIRTIO_NET_F_GUEST_ECN, BIT(VIRTIO_NET_F_GUEST_TSO4) | BIT(VIRTIO_NET_F_GUEST_TSO6) },
+	{ VIRTIO_NET_F_GUEST_UFO, BIT(VIRTIO_NET_F_GUEST_CSUM) },
+	{ VIRTIO_NET_F_HOST_TSO4, BIT(VIRTIO_NET_F_CSUM) },
+	{ VIRTIO_NET_F_HOST_TSO6, BIT(VIRTIO_NET_F_CSUM) },
+	{ VIRTIO_NET_F_HOST_ECN, BIT(VIRTIO_NET_F_HOST_TSO4) | BIT(VIRTIO_NET_F_HOST_TSO6) },
+	{ VIRTIO_NET_F_HOST_UFO, BIT(VIRTIO_NET_F_CSUM) },
+	{ VIRTIO_NET_F_CTRL_RX, BIT(VIRTIO_NET_F_CTRL_VQ) },
+	{ VIRTIO_NET_F_CTRL_VLAN, BIT(VIRTIO_NET_F_CTRL_VQ) },
+	{ VIRTIO_NET_F_GUEST_ANNOUNCE, BIT(VIRTIO_NET_F_CTRL_VQ) },
+	{ VIRTIO_NET_F_CTRL_MAC_ADDR, BIT(VIRTIO_NET_F_CTRL_VQ) },
+};
+
+/* The standard does not say so, but without a control queue they are of no use: not offered, but no fault either. */
+#define USELESS_WITHOUT_CTRL_VQ (BIT(VIRTIO_NET_F_CTRL_RX_EXTRA) | BIT(VIRTIO_NET_F_CTRL_GUEST_OFFLOADS))
+
+/* The features that lack what they need. Those that need features in the list come behind these there. */
+static uint64_t dangling(uint64_t features)
+{
+	uint64_t bad = 0;
+
+	for (unsigned i = 0; i < ARRAY_SIZE(needs); i++) {
+		if ((features & BIT(needs[i].bit)) && !(features & ~bad & needs[i].any))
+			bad |= BIT(needs[i].bit);
+	}
+	return bad;
+}
+
+static uint64_t offered_features(const struct virtio_net *n)
+{
+	uint64_t f = BIT(VIRTIO_NET_F_MAC);
+
+#define X(field, name, bit, help) f |= n->prop.field ? BIT(bit) : 0;
+	VNET_FEATURES(X)
+#undef X
+	if (n->prop.host_mtu)
+		f |= BIT(VIRTIO_NET_F_MTU);
+	if (n->prop.speed != SPEED_UNKNOWN || n->prop.duplex != DUPLEX_UNSET)
+		f |= BIT(VIRTIO_NET_F_SPEED_DUPLEX);
+	if (!n->prop.ctrl_vq)
+		f &= ~USELESS_WITHOUT_CTRL_VQ;
+	return f & ~dangling(f);
+}
+
+static bool vnet_validate(struct virtio_device *v, uint64_t features)
+{
+	(void)v;
+	return !dangling(features);
+}
+
+/* ---- config space (5.1.4): read-only for a driver of virtio 1.0 or later ---- */
+
+/* As much of it as the offered features need. */
+static size_t config_len(uint64_t features)
+{
+	if (features & BIT(VIRTIO_NET_F_SPEED_DUPLEX))
+		return offsetof(struct virtio_net_config, duplex) + 1;
+	if (features & BIT(VIRTIO_NET_F_MTU))
+		return offsetof(struct virtio_net_config, speed);
+	return offsetof(struct virtio_net_config, max_virtqueue_pairs);
+}
+
+static void vnet_config_read(struct virtio_device *v, unsigned off, unsigned size, uint8_t *out)
+{
+	static const uint8_t duplex[] = { 0xff, 0, 1 };
+	struct virtio_net *n = to_virtio_net(v);
+	uint64_t mac = atomic_load(&n->mac);
+	struct virtio_net_config c = {
+		.status = htole16(atomic_load(&n->status)),
+		.max_virtqueue_pairs = htole16((uint16_t)n->n_pairs),
+		.mtu = htole16(n->prop.host_mtu),
+		.speed = htole32((uint32_t)n->prop.speed),
+		.duplex = duplex[n->prop.duplex],
+	};
+
+	memcpy(c.mac, &mac, sizeof(c.mac));
+	memcpy(out, (uint8_t *)&c + off, size);
+}
+
+/* ---- queues ---- */
+
+void vnet_break(struct virtio_net *n, struct virtio_queue *vq, enum virtq_fault why)
+{
+	virtio_break(&n->vdev, &vq->q, why);
+	for (unsigned i = 0; i < n->n_pairs; i++) {
+		vnet_tx_drop_waiting(&n->pair[i], NET_DROP_BROKEN);
+		vnet_rx_drop_held(&n->pair[i], NET_DROP_BROKEN);
+		n->pair[i].rx.ready = false;
+	}
+}
+
+static void vnet_kick(struct virtio_device *v, struct virtio_queue *vq)
+{
+	struct virtio_net *n = to_virtio_net(v);
+	unsigned i = vq->q.index;
+
+	if (vq == n->ctrlq)
+		vnet_ctrl_kick(n);
+	else if (i & 1)
+		vnet_tx_kick(&n->pair[i / 2]);
+	else
+		vnet_rx_kick(&n->pair[i / 2]);
+}
+
+/* The filter's tables survive a quiesce, so only what follows from the features is set here. */
+static void vnet_start(struct virtio_device *v)
+{
+	struct virtio_net *n = to_virtio_net(v);
+
+	if (!n->negotiated) {
+		n->negotiated = true;
+		n->filter.vlan_on = vnet_has(n, VIRTIO_NET_F_CTRL_VLAN);
+		for (unsigned i = 0; i < n->n_pairs; i++)
+			net_takes_changed(&n->pair[i].client, vnet_guest_offloads(v->guest_features));
+	}
+	for (unsigned i = 0; i < n->n_pairs; i++)
+		vnet_rx_start(&n->pair[i]);
+}
+
+static void vnet_stop(struct virtio_device *v)
+{
+	struct virtio_net *n = to_virtio_net(v);
+
+	for (unsigned i = 0; i < n->n_pairs; i++)
+		vnet_rx_stop(&n->pair[i]);
+}
+
+static void vnet_reset(struct virtio_device *v)
+{
+	struct virtio_net *n = to_virtio_net(v);
+
+	for (unsigned i = 0; i < n->n_pairs; i++) {
+		vnet_tx_drop_waiting(&n->pair[i], NET_DROP_RESET);
+		vnet_rx_drop_held(&n->pair[i], NET_DROP_RESET);
+	}
+	n->negotiated = false;
+	rx_filter_reset(&n->filter, n->prop.mac.addr);
+	atomic_store(&n->mac, n->filter.mac);
+	atomic_fetch_and(&n->status, VIRTIO_NET_S_LINK_UP);
+}
+
+/* ---- the net client ---- */
+
+static void client_wake(struct net_client *c, unsigned what)
+{
+	if (what & NET_WAKE_ROOM)
+		vnet_tx_room(to_pair(c));
+}
+
+static void client_start(struct net_client *c)
+{
+	struct vnet_pair *p = to_pair(c);
+
+	p->quiet = false;
+	if (vnet_running(p->net) && p->rxq->q.running)
+		watch_again(&p->rxq->watch);
+	if (vnet_running(p->net) && p->txq->q.running)
+		watch_again(&p->txq->watch);
+}
+
+static void client_quiesce(struct net_client *c)
+{
+	to_pair(c)->quiet = true;
+}
+
+static void client_link_changed(struct net_client *c, bool up)
+{
+	struct virtio_net *n = to_pair(c)->net;
+	uint16_t old;
+
+	if (up)
+		old = atomic_fetch_or(&n->status, VIRTIO_NET_S_LINK_UP);
+	else
+		old = atomic_fetch_and(&n->status, (uint16_t)~VIRTIO_NET_S_LINK_UP);
+	if (!!(old & VIRTIO_NET_S_LINK_UP) != up)
+		virtio_config_changed(&n->vdev);
+}
+
+static json_t *client_describe(struct net_client *c)
+{
+	struct virtio_net *n = to_pair(c)->net;
+	const struct virtq *rx = &to_pair(c)->rxq->q, *tx = &to_pair(c)->txq->q;
+
+	return json_pack(
+		"{s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "guest-errors", (json_int_t)counter_get(&n->vdev.guest_errors),
+		"rx-kicks", (json_int_t)counter_get(&rx->stats.kicks), "rx-calls",
+		(json_int_t)counter_get(&rx->stats.calls), "rx-calls-suppressed",
+		(json_int_t)counter_get(&rx->stats.calls_suppressed), "tx-kicks",
+		(json_int_t)counter_get(&tx->stats.kicks), "tx-calls", (json_int_t)counter_get(&tx->stats.calls),
+		"tx-calls-suppressed", (json_int_t)counter_get(&tx->stats.calls_suppressed));
+}
+
+static const char *model(const struct virtio_net *n)
+{
+	const struct bus *bus = n->vdev.dev.bus;
+
+	return bus && bus->owner ? bus->owner->class->type->name : "virtio-net-device";
+}
+
+static void client_info(struct net_client *c, char *buf, size_t size)
+{
+	struct virtio_net *n = to_pair(c)->net;
+	uint64_t key = atomic_load(&n->mac);
+	uint8_t mac[sizeof(key)];
+
+	memcpy(mac, &key, sizeof(key));
+	snprintf(buf, size, "model=%s,macaddr=%02x:%02x:%02x:%02x:%02x:%02x", model(n), mac[0], mac[1], mac[2], mac[3],
+		 mac[4], mac[5]);
+}
+
+static const struct net_client_ops client_ops = {
+	.type = "nic",
+	.lend = vnet_rx_lend,
+	.take = vnet_rx_take,
+	.commit = vnet_rx_commit,
+	.wake = client_wake,
+	.start = client_start,
+	.quiesce = client_quiesce,
+	.link_changed = client_link_changed,
+	.describe = client_describe,
+	.info = client_info,
+};
+
+/* A NIC without an id is called after its model. */
+static void name_client(const struct virtio_net *n, struct net_client *c)
+{
+	const char *label = virtio_label(&n->vdev);
+
+	if (strcmp(label, model(n))) {
+		snprintf(c->name, sizeof(c->name), "%s", label);
+		return;
+	}
+	for (unsigned i = 0; i < UINT16_MAX; i++) {
+		snprintf(c->name, sizeof(c->name), "%s.%u", label, i);
+		if (!net_client_find(c->name, 0))
+			return;
+	}
+}
+
+/* ---- life ---- */
+
+static int pair_init(struct virtio_net *n, unsigned i, struct error *err)
+{
+	struct vnet_pair *p = &n->pair[i];
+
+	p->net = n;
+	p->rxq = &n->vdev.queue[2 * i];
+	p->txq = &n->vdev.queue[2 * i + 1];
+	p->client = (struct net_client){
+		.ops = &client_ops,
+		.kind = NET_KIND_NIC,
+		.queue = i,
+		.loop = n->vdev.loop,
+		.gives = host_offloads(n->vdev.host_features),
+		.max_frame = NET_FRAME_MAX,
+	};
+	name_client(n, &p->client);
+	p->tx.batch.iov = p->tx.iov;
+	p->tx.flat = malloc(NET_FRAME_MAX);
+	if (!p->tx.flat || vnet_rx_init(p) < 0)
+		return fail(err, ENOMEM, "no memory for queue pair %u", i);
+	return 0;
+}
+
+static void pair_deinit(struct vnet_pair *p)
+{
+	free(p->tx.flat);
+	vnet_rx_destroy(p);
+}
+
+static int connect_netdev(struct virtio_net *n, struct error *err)
+{
+	struct net_client *backend;
+	int r;
+
+	if (!n->prop.netdev) {
+		log_warn("%s: netdev= is not given, nothing is connected to this NIC", virtio_label(&n->vdev));
+		return 0;
+	}
+	backend = net_client_find(n->prop.netdev, 0);
+	if (!backend || backend->kind == NET_KIND_NIC)
+		return fail(err, ENOENT, "netdev=%s: there is no such network backend; add -netdev ...,id=%s",
+			    n->prop.netdev, n->prop.netdev);
+	r = net_connect(&n->pair[0].client, backend, err);
+	if (r < 0)
+		error_prefix(err, "netdev=%s: ", n->prop.netdev);
+	return r;
+}
+
+static int check_later(const struct virtio_net *n, struct error *err)
+{
+	const struct {
+		bool on;
+		const char *name;
+	} later[] = {
+		{ n->prop.mq, "mq" },
+		{ n->prop.rss, "rss" },
+		{ n->prop.hash, "hash" },
+		{ n->prop.rsc_ext, "guest_rsc_ext" },
+		{ n->prop.failover, "failover" },
+	};
+
+	for (unsigned i = 0; i < ARRAY_SIZE(later); i++) {
+		if (later[i].on)
+			return fail(err, ENOTSUP, "%s=on: is not offered yet; leave it off", later[i].name);
+	}
+	return 0;
+}
+
+static int check_props(struct virtio_net *n, struct error *err)
+{
+	if (n->prop.host_mtu && n->prop.host_mtu < ETH_MTU_MIN)
+		return fail(err, EINVAL, "host_mtu=%u: must be 0 (not told) or %u to 65535", n->prop.host_mtu,
+			    ETH_MTU_MIN);
+	return check_later(n, err);
+}
+
+static int make_queues(struct virtio_net *n, struct error *err)
+{
+	uint16_t size[] = { n->prop.rx_queue_size, n->prop.tx_queue_size, CTRL_QUEUE_SIZE };
+	int r = virtio_queues_init(&n->vdev, n->prop.ctrl_vq ? 3 : 2, size, err);
+
+	if (r == 0 && n->prop.ctrl_vq)
+		n->ctrlq = &n->vdev.queue[2];
+	return r;
+}
+
+static void vnet_unmake(struct virtio_net *n)
+{
+	for (unsigned i = 0; n->pair && i < n->n_pairs; i++)
+		pair_deinit(&n->pair[i]);
+	free(n->pair);
+	n->pair = NULL;
+	n->ctrlq = NULL;
+	if (n->mac_taken)
+		mac_release(&n->prop.mac);
+	n->mac_taken = false;
+}
+
+static int vnet_make(struct virtio_net *n, struct error *err)
+{
+	int r = check_props(n, err);
+
+	if (r == 0)
+		r = mac_assign(&n->prop.mac, virtio_label(&n->vdev), err);
+	if (r < 0)
+		return r;
+	n->mac_taken = true;
+	n->n_pairs = 1;
+	n->pair = calloc(n->n_pairs, sizeof(*n->pair));
+	if (!n->pair)
+		return fail(err, ENOMEM, "no memory for %u queue pairs", n->n_pairs);
+	r = make_queues(n, err);
+	for (unsigned i = 0; r == 0 && i < n->n_pairs; i++)
+		r = pair_init(n, i, err);
+	return r;
+}
+
+static int vnet_connect(struct virtio_net *n, struct error *err)
+{
+	struct net_client *c = &n->pair[0].client;
+	int r = net_client_add(c, err);
+
+	if (r < 0)
+		return r;
+	r = connect_netdev(n, err);
+	if (r < 0) {
+		net_client_remove(c);
+		return r;
+	}
+	atomic_store(&n->status, net_link_up(c) ? VIRTIO_NET_S_LINK_UP : 0);
+	net_start(c);
+	return 0;
+}
+
+static int vnet_realize(struct virtio_device *v, struct error *err)
+{
+	struct virtio_net *n = to_virtio_net(v);
+	int r;
+
+	v->device_id = VIRTIO_ID_NET;
+	v->host_features = offered_features(n);
+	v->config_len = config_len(v->host_features);
+	r = vnet_make(n, err);
+	if (r == 0) {
+		vnet_reset(v);
+		r = vnet_connect(n, err);
+	}
+	if (r < 0)
+		vnet_unmake(n);
+	return r;
+}
+
+static void vnet_unrealize(struct virtio_device *v)
+{
+	struct virtio_net *n = to_virtio_net(v);
+
+	net_client_remove(&n->pair[0].client);
+	vnet_unmake(n);
+}
+
+/* ---- the type ---- */
+
+static struct virtio_net *object_to_net(struct object *o)
+{
+	return to_virtio_net(to_virtio_device(to_device(o)));
+}
+
+static void vnet_instance_init(struct object *o)
+{
+	atomic_init(&object_to_net(o)->status, VIRTIO_NET_S_LINK_UP);
+}
+
+static void vnet_class_init(struct class *class)
+{
+	struct virtio_device_class *c = container_of(class, struct virtio_device_class, dev.class);
+
+	c->dev.category = "network";
+	c->realize = vnet_realize;
+	c->unrealize = vnet_unrealize;
+	c->validate = vnet_validate;
+	c->config_read = vnet_config_read;
+	c->start = vnet_start;
+	c->stop = vnet_stop;
+	c->kick = vnet_kick;
+	c->reset = vnet_reset;
+}
+
+static const char *const duplex_names[] = { "unknown", "half", "full", NULL };
+static const char *const tx_names[] = { "bh", "timer", NULL };
+
+#define PROP(field, name, kind, ...) OPT_F(struct virtio_net, prop.field, name, kind, __VA_ARGS__)
+#define NO_EFFECT(field, name)	     PROP(field, name, OPT_BOOL, .def = "on", .help = "accepted; nothing depends on it yet")
+#define LATER(field, name)	     PROP(field, name, OPT_BOOL, .def = "off", .help = "only off: not offered yet")
+
+static const struct opt props[] = {
+	PROP(netdev, "netdev", OPT_STR, .arg = "id", .help = "the network backend that it is connected to"),
+	PROP(mac, "mac", OPT_MAC, .help = "its address; without it one from 52:54:00:12:34:56 on"),
+#define X(field, name, bit, text) PROP(field, name, OPT_BOOL, .def = "on", .help = text),
+	VNET_FEATURES(X)
+#undef X
+		PROP(rx_queue_size, "rx_queue_size", OPT_UINT, .power_of_2 = true, .min = 256, .max = VIRTQ_SIZE_MAX,
+		     .def = "256", .help = "entries in the receive ring, a power of two"),
+	PROP(tx_queue_size, "tx_queue_size", OPT_UINT, .power_of_2 = true, .min = 256, .max = VIRTQ_SIZE_MAX,
+	     .def = "256", .help = "entries in the transmit ring, a power of two"),
+	PROP(host_mtu, "host_mtu", OPT_UINT, .def = "0", .help = "MTU told to the guest, from 68 on; 0: none is told"),
+	PROP(speed, "speed", OPT_INT, .min = (uint64_t)-1, .max = INT32_MAX, .def = "-1", .arg = "Mbit/s",
+	     .help = "speed told to the guest; -1: none is told"),
+	PROP(duplex, "duplex", OPT_ENUM, .choices = duplex_names, .def = "unknown", .help = "duplex told to the guest"),
+	PROP(bootindex, "bootindex", OPT_INT, .min = (uint64_t)-1, .max = INT32_MAX, .def = "-1",
+	     .help = "place in firmware's boot order"),
+	NO_EFFECT(gso, "gso"),
+	NO_EFFECT(uso[0], "guest_uso4"),
+	NO_EFFECT(uso[1], "guest_uso6"),
+	NO_EFFECT(uso[2], "host_uso"),
+	NO_EFFECT(mtu_bypass, "x-mtu-bypass-backend"),
+	PROP(tx, "tx", OPT_ENUM, .choices = tx_names, .def = "bh", .help = "accepted; frames are sent at once"),
+	PROP(tx_timer, "x-txtimer", OPT_UINT, .def = "150000", .help = "accepted; nothing depends on it"),
+	PROP(tx_burst, "x-txburst", OPT_INT, .min = 1, .max = INT32_MAX, .def = "256",
+	     .help = "accepted; nothing depends on it"),
+	PROP(rsc_interval, "rsc_interval", OPT_UINT, .def = "300000", .help = "accepted; nothing depends on it yet"),
+	LATER(mq, "mq"),
+	LATER(rss, "rss"),
+	LATER(hash, "hash"),
+	LATER(rsc_ext, "guest_rsc_ext"),
+	LATER(failover, "failover"),
+	OPT_END,
+};
+
+const struct type type_virtio_net = {
+	.name = "virtio-net-device",
+	.parent = "virtio-device",
+	.desc = "virtio network device, without a transport",
+	.instance_size = sizeof(struct virtio_net),
+	.class_init = vnet_class_init,
+	.instance_init = vnet_instance_init,
+	.props = props,
+};

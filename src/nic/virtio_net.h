@@ -1,0 +1,206 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * virtio-net (virtio 1.2, 5.1): the parts of one device that its files share.
+ *
+ *	virtio_net.c		life, properties, features, config space
+ *	virtio_net_tx.c		guest to wire
+ *	virtio_net_rx.c		wire to guest
+ *	virtio_net_ctrl.c	control queue
+ *
+ * A pair is a receive and a transmit queue with a net client of its own. There is one pair now; all that belongs to a
+ * queue is in struct vnet_pair, so that several are a longer array. All of it but the properties belongs to the loop
+ * while the device runs.
+ */
+#ifndef NIC_VIRTIO_NET_H
+#define NIC_VIRTIO_NET_H
+
+#include "net/client.h"
+#include "net/rxfilter.h"
+#include "virtio/device.h"
+
+#define ETH_MTU_MIN 68u /* RFC 791 */
+
+/* With VERSION_1 the header is the long one, whether or not buffers are merged (5.1.6.1). */
+#define VNET_HDR_LEN ((unsigned)sizeof(struct virtio_net_hdr_mrg_rxbuf))
+
+/* What CTRL_GUEST_OFFLOADS may turn off: the bits of a command are those of the features. */
+#define VNET_GUEST_OFFLOADS                                                                           \
+	(BIT(VIRTIO_NET_F_GUEST_CSUM) | BIT(VIRTIO_NET_F_GUEST_TSO4) | BIT(VIRTIO_NET_F_GUEST_TSO6) | \
+	 BIT(VIRTIO_NET_F_GUEST_ECN) | BIT(VIRTIO_NET_F_GUEST_UFO))
+
+/* Room for a batch of ordinary chains, and always for one of the longest. */
+#define VNET_TX_IOV (VIRTQ_CHAIN_MAX + 1024)
+#define VNET_RX_IOV (2 * VIRTQ_CHAIN_MAX)
+/* Pieces in a window: with the header slot before and the spill slot behind no more than readv() takes. */
+#define VNET_WINDOW (NET_IOV_MAX - 2)
+
+struct vnet_tx {
+	struct batch batch;
+	struct iovec iov[VNET_TX_IOV];
+	unsigned waiting; /* frames at the head of the ring that the peer had no room for: held */
+	bool blocked;	  /* owed a wake by the peer */
+	uint8_t *flat;	  /* for a frame in more pieces than writev() takes */
+};
+
+/* A chain that was collected and not used yet. */
+struct vnet_rx_chain {
+	uint16_t head;
+	uint16_t cnt; /* pieces left, without those of the header */
+	uint32_t len; /* bytes in them */
+};
+
+/* Where the header goes: nearly always one piece. */
+struct vnet_rx_header {
+	uint8_t *at; /* NULL: scattered over pieces */
+	unsigned n;
+	struct iovec piece[VNET_HDR_LEN];
+	bool none; /* the chain is too short for it */
+};
+
+struct vnet_rx {
+	bool ready;   /* lending is possible */
+	bool starved; /* owes its peer a wake when there are buffers again */
+
+	/* collected: chain[c_first..c_last) with the pieces iov[first..last), together `bytes` */
+	unsigned first, last, c_first, c_last;
+	size_t bytes;
+	struct vnet_rx_header header; /* of the first chain */
+
+	/* the window lent last: iov[first..end), `room` bytes, then the spill slot in place of iov[end] */
+	unsigned end;
+	size_t room;
+	bool patched;
+	struct iovec saved;
+
+	/* a frame that was received whole but for which there are not enough buffers yet: held */
+	bool holding, counted;
+	size_t held_len;
+	struct frame_meta held_meta;
+	struct timer patience;
+
+	uint8_t *spill; /* NET_FRAME_MAX bytes */
+	struct iovec iov[VNET_RX_IOV + 1];
+	struct vnet_rx_chain chain[VNET_RX_IOV];
+};
+
+struct virtio_net;
+
+struct vnet_pair {
+	struct net_client client; /* first: see to_pair() */
+	struct virtio_net *net;
+	struct virtio_queue *rxq, *txq;
+	bool quiet; /* by the net core: between quiesce and start */
+	struct vnet_tx tx;
+	struct vnet_rx rx;
+};
+
+/* Features that a property of the same kind offers. X(field, property, bit, help) */
+#define VNET_FEATURES(X)                                                                                  \
+	X(csum, "csum", VIRTIO_NET_F_CSUM, "the guest may leave checksums to the host")                   \
+	X(guest_csum, "guest_csum", VIRTIO_NET_F_GUEST_CSUM, "the guest takes frames without checksum")   \
+	X(guest_tso4, "guest_tso4", VIRTIO_NET_F_GUEST_TSO4, "the guest takes unsegmented TCP over IPv4") \
+	X(guest_tso6, "guest_tso6", VIRTIO_NET_F_GUEST_TSO6, "the guest takes unsegmented TCP over IPv6") \
+	X(guest_ecn, "guest_ecn", VIRTIO_NET_F_GUEST_ECN, "the guest takes unsegmented TCP with ECN")     \
+	X(guest_ufo, "guest_ufo", VIRTIO_NET_F_GUEST_UFO, "the guest takes unfragmented UDP")             \
+	X(host_tso4, "host_tso4", VIRTIO_NET_F_HOST_TSO4, "the guest may send unsegmented TCP over IPv4") \
+	X(host_tso6, "host_tso6", VIRTIO_NET_F_HOST_TSO6, "the guest may send unsegmented TCP over IPv6") \
+	X(host_ecn, "host_ecn", VIRTIO_NET_F_HOST_ECN, "the guest may send unsegmented TCP with ECN")     \
+	X(host_ufo, "host_ufo", VIRTIO_NET_F_HOST_UFO, "the guest may send unfragmented UDP")             \
+	X(mrg_rxbuf, "mrg_rxbuf", VIRTIO_NET_F_MRG_RXBUF, "a frame may be received into several buffers") \
+	X(status, "status", VIRTIO_NET_F_STATUS, "the guest sees the link's state")                       \
+	X(ctrl_vq, "ctrl_vq", VIRTIO_NET_F_CTRL_VQ, "there is a control queue")                           \
+	X(ctrl_rx, "ctrl_rx", VIRTIO_NET_F_CTRL_RX, "the guest programs receive modes and addresses")     \
+	X(ctrl_rx_extra, "ctrl_rx_extra", VIRTIO_NET_F_CTRL_RX_EXTRA, "there are further receive modes")  \
+	X(ctrl_vlan, "ctrl_vlan", VIRTIO_NET_F_CTRL_VLAN, "the guest programs which VLANs it receives")   \
+	X(ctrl_mac_addr, "ctrl_mac_addr", VIRTIO_NET_F_CTRL_MAC_ADDR, "the guest may change its address") \
+	X(ctrl_guest_offloads, "ctrl_guest_offloads", VIRTIO_NET_F_CTRL_GUEST_OFFLOADS,                   \
+	  "the guest may turn offloads off and on while it runs")                                         \
+	X(guest_announce, "guest_announce", VIRTIO_NET_F_GUEST_ANNOUNCE, "the guest announces itself when told to")
+
+struct virtio_net {
+	struct virtio_device vdev;
+
+	/* properties */
+	struct {
+#define X(field, name, bit, help) bool field;
+		VNET_FEATURES(X)
+#undef X
+		bool gso, uso[3], mtu_bypass;	       /* accepted, nothing depends on them */
+		bool mq, rss, hash, rsc_ext, failover; /* must be off */
+		uint16_t rx_queue_size, tx_queue_size, host_mtu;
+		int32_t speed, bootindex, tx_burst;
+		uint32_t tx_timer, rsc_interval;
+		unsigned duplex, tx;
+		char *netdev;
+		struct mac_opt mac;
+	} prop;
+
+	_Atomic uint64_t mac;	 /* mac_key(): what the config space shows */
+	_Atomic uint16_t status; /* VIRTIO_NET_S_* */
+	struct rx_filter filter;
+
+	bool negotiated; /* what follows from the features is in force */
+	bool mac_taken;	 /* from the table of addresses in use */
+	unsigned n_pairs;
+	struct vnet_pair *pair;
+	struct virtio_queue *ctrlq; /* NULL: none */
+};
+
+static inline struct virtio_net *to_virtio_net(struct virtio_device *v)
+{
+	return container_of(v, struct virtio_net, vdev);
+}
+
+static inline struct vnet_pair *to_pair(struct net_client *c)
+{
+	return container_of(c, struct vnet_pair, client);
+}
+
+static inline bool vnet_has(const struct virtio_net *n, unsigned bit)
+{
+	return virtio_has(&n->vdev, bit);
+}
+
+static inline bool vnet_running(const struct virtio_net *n)
+{
+	return n->vdev.running && !atomic_load_explicit(&n->vdev.broken, memory_order_relaxed);
+}
+
+/*
+ * Copy from guest memory once: the barrier keeps the compiler from reading the guest's bytes again where the copy is
+ * used.
+ */
+static inline void vnet_copy(void *to, const void *guest, size_t n)
+{
+	memcpy(to, guest, n);
+	__asm__ volatile("" : : "r"(to) : "memory");
+}
+
+/* Which offloads the guest takes, of the VIRTIO_NET_F_GUEST_* bits in `features` (5.1.6.5.6 uses the same bits). */
+uint32_t vnet_guest_offloads(uint64_t features);
+/* The guest broke a rule on queue vq: the device stands still, what it held is dropped. */
+void vnet_break(struct virtio_net *n, struct virtio_queue *vq, enum virtq_fault why);
+
+/* ---- virtio_net_tx.c; loop ---- */
+void vnet_tx_kick(struct vnet_pair *p); /* send what the guest posted */
+void vnet_tx_room(struct vnet_pair *p); /* the peer has room again */
+void vnet_tx_drop_waiting(struct vnet_pair *p, enum net_drop why);
+
+/* ---- virtio_net_rx.c; loop ---- */
+int vnet_rx_init(struct vnet_pair *p);
+void vnet_rx_destroy(struct vnet_pair *p);
+int vnet_rx_lend(struct net_client *c, size_t want, struct net_window *w);
+enum net_drop vnet_rx_take(struct net_client *c, size_t len, const struct frame_meta *m);
+void vnet_rx_commit(struct net_client *c);
+void vnet_rx_start(struct vnet_pair *p);
+void vnet_rx_stop(struct vnet_pair *p); /* gives collected chains back; a frame that is held stays so */
+void vnet_rx_kick(struct vnet_pair *p);
+void vnet_rx_drop_held(struct vnet_pair *p, enum net_drop why);
+
+/* ---- virtio_net_ctrl.c; loop ---- */
+void vnet_ctrl_kick(struct virtio_net *n);
+
+/* For the table of types. */
+extern const struct type type_virtio_net;
+
+#endif

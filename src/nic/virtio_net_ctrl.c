@@ -1,0 +1,228 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * virtio-net's control queue (virtio 1.2, 5.1.6.5): receive modes, address and VLAN tables, the NIC's address, offloads.
+ *
+ * A command is read through a cursor that passes each byte once, its length is checked before its data is looked at, and
+ * what it sets is replaced when all of it was found good: a command that is refused changes nothing. A chain that is no
+ * command at all breaks the device.
+ */
+#include <errno.h>
+
+#include "base/iov.h"
+#include "nic/virtio_net.h"
+
+/* Commands in one go. */
+#define CTRL_BUDGET 64
+
+/* The rest of a command: what is left to read, and how much that is. */
+struct cmd {
+	struct iov_cur cur;
+	size_t left;
+};
+
+static bool get(struct cmd *c, void *to, size_t n)
+{
+	if (c->left < n || iov_get(&c->cur, to, n) != n)
+		return false;
+	c->left -= n;
+	return true;
+}
+
+/* ... and there is no more than that. */
+static bool get_all(struct cmd *c, void *to, size_t n)
+{
+	return c->left == n && get(c, to, n);
+}
+
+/* ---- the classes of commands: true if the command was carried out ---- */
+
+static bool rx_mode(struct virtio_net *n, uint8_t what, struct cmd *c)
+{
+	struct rx_filter *f = &n->filter;
+	bool *const mode[] = {
+		[VIRTIO_NET_CTRL_RX_PROMISC] = &f->promisc, [VIRTIO_NET_CTRL_RX_ALLMULTI] = &f->allmulti,
+		[VIRTIO_NET_CTRL_RX_ALLUNI] = &f->alluni,   [VIRTIO_NET_CTRL_RX_NOMULTI] = &f->nomulti,
+		[VIRTIO_NET_CTRL_RX_NOUNI] = &f->nouni,	    [VIRTIO_NET_CTRL_RX_NOBCAST] = &f->nobcast,
+	};
+	unsigned needs = what > VIRTIO_NET_CTRL_RX_ALLMULTI ? VIRTIO_NET_F_CTRL_RX_EXTRA : VIRTIO_NET_F_CTRL_RX;
+	uint8_t on;
+
+	if (what >= ARRAY_SIZE(mode) || !vnet_has(n, needs) || !get_all(c, &on, 1))
+		return false;
+	*mode[what] = on;
+	return true;
+}
+
+/*
+ * One of the two tables of MAC_TABLE_SET into table[at..): *count entries, or *overflow if they are too many. The number
+ * is checked against the bytes that are there by division: it may be anything.
+ */
+static bool get_macs(struct cmd *c, uint64_t *table, unsigned at, unsigned *count, bool *overflow)
+{
+	uint8_t mac[6];
+	uint32_t n;
+
+	if (!get(c, &n, sizeof(n)))
+		return false;
+	n = le32toh(n);
+	if (n > c->left / sizeof(mac))
+		return false;
+	*overflow = n > RX_FILTER_MACS - at;
+	*count = *overflow ? 0 : n;
+	if (*overflow) {
+		c->left -= n * sizeof(mac);
+		return iov_skip(&c->cur, n * sizeof(mac)) == n * sizeof(mac);
+	}
+	for (unsigned i = 0; i < n; i++) {
+		if (!get(c, mac, sizeof(mac)))
+			return false;
+		table[at + i] = mac_key(mac);
+	}
+	return true;
+}
+
+static bool mac_table_set(struct virtio_net *n, struct cmd *c)
+{
+	struct rx_filter *f = &n->filter;
+	uint64_t table[RX_FILTER_MACS];
+	bool uc_overflow, mc_overflow;
+	unsigned n_uc, n_mc;
+
+	if (!vnet_has(n, VIRTIO_NET_F_CTRL_RX) || !get_macs(c, table, 0, &n_uc, &uc_overflow) ||
+	    !get_macs(c, table, n_uc, &n_mc, &mc_overflow) || c->left)
+		return false;
+	memcpy(f->table, table, (n_uc + n_mc) * sizeof(table[0]));
+	f->n_uc = n_uc;
+	f->n_mc = n_mc;
+	f->uc_overflow = uc_overflow;
+	f->mc_overflow = mc_overflow;
+	return true;
+}
+
+static bool mac_addr_set(struct virtio_net *n, struct cmd *c)
+{
+	uint8_t mac[6];
+
+	if (!vnet_has(n, VIRTIO_NET_F_CTRL_MAC_ADDR) || !get_all(c, mac, sizeof(mac)) || mac_is_multicast(mac))
+		return false;
+	n->filter.mac = mac_key(mac);
+	atomic_store(&n->mac, n->filter.mac);
+	return true;
+}
+
+static bool mac_command(struct virtio_net *n, uint8_t what, struct cmd *c)
+{
+	switch (what) {
+	case VIRTIO_NET_CTRL_MAC_TABLE_SET:
+		return mac_table_set(n, c);
+	case VIRTIO_NET_CTRL_MAC_ADDR_SET:
+		return mac_addr_set(n, c);
+	}
+	return false;
+}
+
+static bool vlan_command(struct virtio_net *n, uint8_t what, struct cmd *c)
+{
+	uint16_t vid;
+
+	if (!vnet_has(n, VIRTIO_NET_F_CTRL_VLAN) || what > VIRTIO_NET_CTRL_VLAN_DEL || !get_all(c, &vid, sizeof(vid)))
+		return false;
+	vid = le16toh(vid);
+	if (vid >= RX_FILTER_VLANS)
+		return false;
+	rx_filter_set_vlan(&n->filter, vid, what == VIRTIO_NET_CTRL_VLAN_ADD);
+	return true;
+}
+
+static bool announce_command(struct virtio_net *n, uint8_t what, struct cmd *c)
+{
+	if (!vnet_has(n, VIRTIO_NET_F_GUEST_ANNOUNCE) || what != VIRTIO_NET_CTRL_ANNOUNCE_ACK || c->left)
+		return false;
+	atomic_fetch_and(&n->status, (uint16_t)~VIRTIO_NET_S_ANNOUNCE);
+	return true;
+}
+
+static bool offloads_command(struct virtio_net *n, uint8_t what, struct cmd *c)
+{
+	uint64_t bits;
+
+	if (!vnet_has(n, VIRTIO_NET_F_CTRL_GUEST_OFFLOADS) || what != VIRTIO_NET_CTRL_GUEST_OFFLOADS_SET ||
+	    !get_all(c, &bits, sizeof(bits)))
+		return false;
+	bits = le64toh(bits);
+	if (bits & ~(n->vdev.guest_features & VNET_GUEST_OFFLOADS))
+		return false;
+	for (unsigned i = 0; i < n->n_pairs; i++)
+		net_takes_changed(&n->pair[i].client, vnet_guest_offloads(bits));
+	return true;
+}
+
+static bool command(struct virtio_net *n, const struct virtio_net_ctrl_hdr *h, struct cmd *c)
+{
+	switch (h->class) {
+	case VIRTIO_NET_CTRL_RX:
+		return rx_mode(n, h->cmd, c);
+	case VIRTIO_NET_CTRL_MAC:
+		return mac_command(n, h->cmd, c);
+	case VIRTIO_NET_CTRL_VLAN:
+		return vlan_command(n, h->cmd, c);
+	case VIRTIO_NET_CTRL_ANNOUNCE:
+		return announce_command(n, h->cmd, c);
+	case VIRTIO_NET_CTRL_GUEST_OFFLOADS:
+		return offloads_command(n, h->cmd, c);
+	}
+	return false;
+}
+
+/* ---- the queue ---- */
+
+/* Carry out the command of a chain and answer it. */
+static void answer(struct virtio_net *n, const struct vchain *ch, const struct iovec *iov)
+{
+	struct cmd c = { iov_cur(iov, ch->n_out), ch->out_len };
+	uint8_t *ack = iov[ch->n_out].iov_base;
+	struct virtio_net_ctrl_hdr h;
+
+	*ack = get(&c, &h, sizeof(h)) && command(n, &h, &c) ? VIRTIO_NET_OK : VIRTIO_NET_ERR;
+	ram_dirty_host(n->vdev.dma->ram, ack, 1);
+	virtq_push(&n->ctrlq->q, ch->head, 1);
+}
+
+/* Up to a budget of commands. True: there may be more. */
+static bool run(struct virtio_net *n)
+{
+	struct iovec *iov = n->pair[0].tx.iov; /* nothing is in it between two runs of the transmit queue */
+	struct virtq *q = &n->ctrlq->q;
+	struct vchain c;
+	int r = 0;
+
+	for (unsigned budget = CTRL_BUDGET; budget; budget--) {
+		r = virtq_pop(q, iov, VNET_TX_IOV, &c);
+		if (r != 1)
+			break;
+		if (!c.n_out || !c.n_in || c.out_len < sizeof(struct virtio_net_ctrl_hdr)) {
+			vnet_break(n, n->ctrlq, VIRTQ_FAULT_CONTROL);
+			return false;
+		}
+		answer(n, &c, iov);
+	}
+	if (r < 0)
+		vnet_break(n, n->ctrlq, q->fault);
+	return r == 1;
+}
+
+void vnet_ctrl_kick(struct virtio_net *n)
+{
+	struct virtq *q = &n->ctrlq->q;
+	bool more;
+
+	virtq_kick_disable(q);
+	more = run(n);
+	virtio_queue_flush(&n->vdev, n->ctrlq);
+	if (q->fault)
+		return;
+	if (more || virtq_kick_enable(q))
+		watch_again(&n->ctrlq->watch);
+	else if (q->fault)
+		vnet_break(n, n->ctrlq, q->fault);
+}

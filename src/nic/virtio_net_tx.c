@@ -1,0 +1,239 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * virtio-net, guest to wire (virtio 1.2, 5.1.6.2).
+ *
+ * On a kick, chains are collected into a batch, each as a frame without its header, and handed to the peer; the ring is
+ * published and the driver called once a batch. What the peer has no room for goes back to the ring (nothing is copied,
+ * the ring is the queue), and is taken again when the peer has room. Frames that wait so are counted as held: they are
+ * the first ones of the ring, so a number says which.
+ *
+ * Only the newest chains can be given back, so a chain that is no frame is never taken behind good ones: it waits for
+ * its turn, is the first of its batch, and is dropped there.
+ */
+#include <errno.h>
+
+#include "base/iov.h"
+#include "nic/virtio_net.h"
+
+/* Batches in one go, so that others on the loop get their turn. */
+#define TX_BUDGET 4
+/* With the header slot no more pieces than writev() takes. */
+#define TX_PIECES (NET_IOV_MAX - 1)
+
+/* The header's copy, and where the frame begins: pieces are cut or skipped. */
+static __attribute__((noinline)) unsigned peel_slow(struct iovec *iov, unsigned cnt, void *hdr)
+{
+	struct iov_cur cur = iov_cur(iov, cnt);
+	unsigned skip;
+
+	iov_get(&cur, hdr, VNET_HDR_LEN);
+	skip = cnt - (unsigned)cur.cnt;
+	if (cur.cnt && cur.off == cur.iov->iov_len) {
+		skip++;
+		cur.off = 0;
+	}
+	if (cur.off) {
+		iov[skip].iov_base = (uint8_t *)iov[skip].iov_base + cur.off;
+		iov[skip].iov_len -= cur.off;
+	}
+	return skip;
+}
+
+static inline unsigned peel(struct iovec *iov, unsigned cnt, struct virtio_net_hdr_mrg_rxbuf *hdr)
+{
+	if (unlikely(iov->iov_len <= VNET_HDR_LEN))
+		return peel_slow(iov, cnt, hdr);
+	vnet_copy(hdr, iov->iov_base, VNET_HDR_LEN);
+	iov->iov_base = (uint8_t *)iov->iov_base + VNET_HDR_LEN;
+	iov->iov_len -= VNET_HDR_LEN;
+	return 0;
+}
+
+/* A frame in more pieces than can be written at once is copied; one in a batch. */
+static __attribute__((noinline)) enum net_drop flatten(struct vnet_tx *t, struct frame *f)
+{
+	struct iov_cur cur = iov_cur(&t->iov[f->iov], f->cnt);
+
+	t->iov[f->iov] = (struct iovec){ t->flat, iov_get(&cur, t->flat, f->len) };
+	f->cnt = 1;
+	return NET_OK;
+}
+
+/* Make a frame of the chain at iov[at]. */
+static inline enum net_drop make_frame(struct vnet_pair *p, const struct vchain *c, unsigned at, struct frame *f)
+{
+	struct virtio_net_hdr_mrg_rxbuf hdr;
+	unsigned skip = peel(&p->tx.iov[at], c->n_out, &hdr);
+	enum net_drop why;
+
+	*f = (struct frame){
+		.iov = at + skip, .cnt = c->n_out - skip, .len = c->out_len - VNET_HDR_LEN, .token = c->head
+	};
+	if (unlikely(f->len < ETH_HDR_LEN))
+		return NET_DROP_TOO_SHORT;
+	if (unlikely(f->len > NET_FRAME_MAX))
+		return NET_DROP_TOO_BIG;
+	why = net_vnet_decode(&hdr.hdr, f->len, &f->meta);
+	if (unlikely(why))
+		return why;
+	if (unlikely(frame_needs(&f->meta) & ~p->client.gives))
+		return NET_DROP_VNET_HDR;
+	return NET_OK;
+}
+
+/* n frames were taken from the ring's head for good. */
+static void settle(struct vnet_pair *p, unsigned n)
+{
+	unsigned seen = MIN(n, p->tx.waiting);
+
+	net_count_tx_in(&p->client, n - seen);
+	if (unlikely(seen)) {
+		p->tx.waiting -= seen;
+		counter_add(&p->client.tx.held, -(uint64_t)seen);
+	}
+}
+
+/* The first n frames of the ring wait: those that did not before came in just now. */
+static void wait_at_head(struct vnet_pair *p, unsigned n)
+{
+	if (n <= p->tx.waiting)
+		return;
+	net_count_tx_in(&p->client, n - p->tx.waiting);
+	counter_add(&p->client.tx.held, n - p->tx.waiting);
+	p->tx.waiting = n;
+}
+
+static void drop(struct vnet_pair *p, uint16_t head, enum net_drop why)
+{
+	settle(p, 1);
+	net_drop_tx(&p->client, why);
+	virtq_push(&p->txq->q, head, 0);
+}
+
+/* The guest broke a rule: what was collected before is dropped with what waited. */
+static __attribute__((noinline)) int broke(struct vnet_pair *p, enum virtq_fault why)
+{
+	wait_at_head(p, p->tx.batch.n);
+	vnet_break(p->net, p->txq, why);
+	return -EPROTO;
+}
+
+/*
+ * Collect a batch. Returns the chains that were dealt with, dropped ones too; 0: the ring is empty. Negative: the queue
+ * broke.
+ */
+static int collect(struct vnet_pair *p)
+{
+	struct vnet_tx *t = &p->tx;
+	struct virtq *q = &p->txq->q;
+	struct batch *b = &t->batch;
+	unsigned at = 1, n = 0;
+	struct vchain c;
+	int r = 0;
+
+	b->n = 0;
+	for (; n < NET_BATCH; n++) {
+		struct frame *f = &b->frame[b->n];
+		enum net_drop why;
+
+		if (unlikely(at + 1 >= VNET_TX_IOV))
+			break;
+		r = virtq_pop(q, &t->iov[at], VNET_TX_IOV - at, &c);
+		if (r != 1)
+			break;
+		if (unlikely(c.n_in || c.out_len < VNET_HDR_LEN))
+			return broke(p, c.n_in ? VIRTQ_FAULT_DIRECTION : VIRTQ_FAULT_HEADER);
+		why = make_frame(p, &c, at, f);
+		if (unlikely(why || f->cnt > TX_PIECES)) {
+			if (b->n) {
+				virtq_unpop(q, &c.head, 1);
+				break;
+			}
+			if (why) {
+				drop(p, c.head, why);
+				continue;
+			}
+			flatten(t, f);
+			b->n = 1;
+			return (int)n + 1;
+		}
+		at += c.n_out + 1;
+		b->n++;
+	}
+	return unlikely(r == -EPROTO) ? broke(p, q->fault) : (int)n;
+}
+
+/* Hand the batch to the peer. True: all of it went. */
+static bool send_batch(struct vnet_pair *p)
+{
+	struct vnet_tx *t = &p->tx;
+	struct batch *b = &t->batch;
+	struct virtq *q = &p->txq->q;
+	unsigned i, n;
+
+	if (!b->n)
+		return true;
+	n = net_send(&p->client, b);
+	for (i = 0; i < n; i++)
+		virtq_push(q, (uint16_t)b->frame[i].token, 0);
+	settle(p, n);
+	if (likely(n == b->n))
+		return true;
+	wait_at_head(p, b->n - n);
+	for (i = b->n; i-- > n;) {
+		uint16_t head = (uint16_t)b->frame[i].token;
+
+		virtq_unpop(q, &head, 1);
+	}
+	t->blocked = true;
+	return false;
+}
+
+static void run(struct vnet_pair *p)
+{
+	struct virtq *q = &p->txq->q;
+
+	virtq_kick_disable(q);
+	for (unsigned budget = TX_BUDGET; budget; budget--) {
+		int n = collect(p);
+		bool sent;
+
+		if (n < 0)
+			return;
+		sent = send_batch(p);
+		virtio_queue_flush(&p->net->vdev, p->txq);
+		if (!sent)
+			return;
+		/* A batch that is not full was most likely ended by an empty ring: ask for a kick, and look again. */
+		if (n < NET_BATCH && !virtq_kick_enable(q)) {
+			if (unlikely(q->fault))
+				vnet_break(p->net, p->txq, q->fault);
+			return;
+		}
+		virtq_kick_disable(q);
+	}
+	watch_again(&p->txq->watch);
+}
+
+void vnet_tx_kick(struct vnet_pair *p)
+{
+	if (!p->tx.blocked && !p->quiet && p->txq->q.running)
+		run(p);
+}
+
+void vnet_tx_room(struct vnet_pair *p)
+{
+	p->tx.blocked = false;
+	if (vnet_running(p->net))
+		vnet_tx_kick(p);
+}
+
+void vnet_tx_drop_waiting(struct vnet_pair *p, enum net_drop why)
+{
+	unsigned n = p->tx.waiting;
+
+	p->tx.waiting = 0;
+	p->tx.blocked = false;
+	counter_add(&p->client.tx.held, -(uint64_t)n);
+	counter_add(&p->client.tx.dropped[why], n);
+}

@@ -1,0 +1,413 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The virtio device core: see device.h.
+ *
+ * Kicks. Each queue has an eventfd, which the doorbell (ioeventfd) or the transport signals. It is watched
+ * edge-triggered and never read: epoll reports an edge for each signal that comes after the last report, whatever the
+ * counter says, so that the read(2) a kick would cost is saved. (The counter is 64 bits wide: it does not fill up. A
+ * test holds the kernel to it.)
+ *
+ * Life of the queues. DRIVER_OK maps the rings of all enabled queues (started) and, as soon as DMA is allowed and nobody
+ * holds the device quiet, lets them be served (running). `status` is written by vCPUs under the control mutex, but for
+ * NEEDS_RESET, which the loop sets too: it is changed by atomic operations on single bits.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "virtio/device.h"
+
+#define ISR_QUEUE	 1
+#define ISR_CONFIG	 2
+#define NO_VECTOR	 0xffff
+#define STATUS_OF_DRIVER ((uint8_t)~VIRTIO_STATUS_NEEDS_RESET)
+
+const char *virtio_label(const struct virtio_device *v)
+{
+	const struct bus *bus = v->dev.bus;
+
+	if (v->dev.id || !bus || !bus->owner)
+		return device_label(&v->dev);
+	return device_label(to_device(bus->owner));
+}
+
+/* ---- telling the driver ---- */
+
+static void raise_isr(struct virtio_device *v, uint8_t bit)
+{
+	/* With MSI-X nobody reads it: once set, it costs a load. */
+	if (!(atomic_load_explicit(&v->isr, memory_order_relaxed) & bit))
+		atomic_fetch_or(&v->isr, bit);
+}
+
+void virtio_queue_flush(struct virtio_device *v, struct virtio_queue *vq)
+{
+	if (!virtq_publish(&vq->q))
+		return;
+	raise_isr(v, ISR_QUEUE);
+	v->transport->call(v->transport->opaque, &vq->q);
+}
+
+void virtio_config_changed(struct virtio_device *v)
+{
+	atomic_fetch_add(&v->config_generation, 1);
+	if (!(atomic_load(&v->status) & VIRTIO_CONFIG_S_DRIVER_OK))
+		return;
+	raise_isr(v, ISR_CONFIG);
+	v->transport->config_changed(v->transport->opaque);
+}
+
+void virtio_break(struct virtio_device *v, struct virtq *q, enum virtq_fault why)
+{
+	if (q)
+		virtq_break(q, why);
+	counter_add_shared(&v->guest_errors, 1);
+	if (atomic_exchange(&v->broken, true))
+		return;
+	atomic_fetch_or(&v->status, VIRTIO_STATUS_NEEDS_RESET);
+	log_limited(LOG_WARN, "%s: queue %d: %s; the device stands still until its driver resets it", virtio_label(v),
+		    q ? q->index : -1, virtq_fault_text(why));
+	if (atomic_load(&v->status) & VIRTIO_CONFIG_S_DRIVER_OK) {
+		raise_isr(v, ISR_CONFIG);
+		v->transport->config_changed(v->transport->opaque);
+	}
+}
+
+/* ---- queues ---- */
+
+static void queue_kicked(struct watch *w, uint32_t events)
+{
+	struct virtio_queue *vq = container_of(w, struct virtio_queue, watch);
+	struct virtio_device *v = vq->vdev;
+
+	(void)events;
+	if (unlikely(!v->running || atomic_load_explicit(&v->broken, memory_order_relaxed)))
+		return;
+	counter_add(&vq->q.stats.kicks, 1);
+	virtio_class(v)->kick(v, vq);
+}
+
+static void queue_reset(struct virtq *q)
+{
+	q->size = q->max_size;
+	q->vector = NO_VECTOR;
+	q->desc_gpa = q->driver_gpa = q->device_gpa = 0;
+	q->enabled = false;
+	q->fault = VIRTQ_FINE;
+}
+
+static void queues_free(struct virtio_device *v)
+{
+	for (unsigned i = 0; i < v->n_queues; i++) {
+		if (v->queue[i].kick_fd >= 0)
+			close(v->queue[i].kick_fd);
+	}
+	free(v->queue);
+	v->queue = NULL;
+	v->n_queues = 0;
+}
+
+int virtio_queues_init(struct virtio_device *v, unsigned n, const uint16_t *max_sizes, struct error *err)
+{
+	v->queue = calloc(n, sizeof(*v->queue));
+	if (!v->queue)
+		return fail(err, ENOMEM, "no memory for %u queues", n);
+	v->n_queues = n;
+	for (unsigned i = 0; i < n; i++) {
+		struct virtio_queue *vq = &v->queue[i];
+
+		vq->vdev = v;
+		vq->q.index = (uint16_t)i;
+		vq->q.max_size = max_sizes[i];
+		vq->kick_fd = -1;
+		queue_reset(&vq->q);
+	}
+	for (unsigned i = 0; i < n; i++) {
+		struct virtio_queue *vq = &v->queue[i];
+
+		vq->kick_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+		if (vq->kick_fd < 0) {
+			int code = errno;
+
+			queues_free(v);
+			return fail(err, code, "cannot make an eventfd for queue %u: %s", i, errno_str(code));
+		}
+		watch_init(&vq->watch, "virtqueue kick", vq->kick_fd, queue_kicked);
+	}
+	return 0;
+}
+
+void virtio_queue_enable(struct virtio_device *v, unsigned index)
+{
+	struct virtq *q;
+
+	if (index >= v->n_queues || atomic_load(&v->status) & VIRTIO_CONFIG_S_DRIVER_OK)
+		return;
+	q = &v->queue[index].q;
+	if (q->enabled)
+		return;
+	if (virtq_check(q, v->dma) < 0)
+		virtio_break(v, q, VIRTQ_FAULT_RING);
+	else
+		q->enabled = true;
+}
+
+/* ---- start and stop, on the loop ---- */
+
+static int map_rings(struct virtio_device *v)
+{
+	bool event_idx = virtio_has(v, VIRTIO_RING_F_EVENT_IDX), indirect = virtio_has(v, VIRTIO_RING_F_INDIRECT_DESC);
+
+	for (unsigned i = 0; i < v->n_queues; i++) {
+		struct virtq *q = &v->queue[i].q;
+
+		if (!q->enabled || q->running)
+			continue;
+		if (virtq_start(q, v->dma, event_idx, indirect, 0) < 0) {
+			virtio_break(v, q, VIRTQ_FAULT_RING);
+			return -EFAULT;
+		}
+	}
+	return 0;
+}
+
+/* Serve the queues from now on, if nothing is against it. */
+static void run(struct virtio_device *v)
+{
+	if (v->running || !v->started || v->quiesced || atomic_load(&v->broken) || !atomic_load(&v->dma->on))
+		return;
+	if (map_rings(v) < 0)
+		return;
+	v->running = true;
+	virtio_class(v)->start(v);
+	for (unsigned i = 0; i < v->n_queues; i++) {
+		struct virtio_queue *vq = &v->queue[i];
+
+		if (!vq->q.running)
+			continue;
+		if (watch_add(v->loop, &vq->watch, EPOLLIN | EPOLLET) < 0)
+			log_err("%s: queue %u: kicks cannot be watched", virtio_label(v), i);
+		else
+			watch_again(&vq->watch); /* what was posted before */
+	}
+}
+
+static void halt(struct virtio_device *v)
+{
+	if (!v->running)
+		return;
+	for (unsigned i = 0; i < v->n_queues; i++)
+		watch_del(&v->queue[i].watch);
+	virtio_class(v)->stop(v);
+	v->running = false;
+}
+
+static void start_on_loop(void *arg)
+{
+	struct virtio_device *v = arg;
+
+	v->started = true;
+	run(v);
+}
+
+static void stop_on_loop(void *arg)
+{
+	struct virtio_device *v = arg;
+
+	halt(v);
+	for (unsigned i = 0; i < v->n_queues; i++)
+		virtq_stop(&v->queue[i].q);
+	v->started = false;
+}
+
+static void quiesce_on_loop(void *arg)
+{
+	struct virtio_device *v = arg;
+
+	v->quiesced = true;
+	halt(v);
+}
+
+static void resume_on_loop(void *arg)
+{
+	struct virtio_device *v = arg;
+
+	v->quiesced = false;
+	run(v);
+}
+
+void virtio_quiesce(struct virtio_device *v)
+{
+	loop_call(v->loop, quiesce_on_loop, v);
+}
+
+void virtio_resume(struct virtio_device *v)
+{
+	loop_call(v->loop, resume_on_loop, v);
+}
+
+/* ---- the driver's side of the registers; control mutex ---- */
+
+uint64_t virtio_offered(const struct virtio_device *v)
+{
+	return v->host_features;
+}
+
+void virtio_set_features(struct virtio_device *v, unsigned word, uint32_t value)
+{
+	if (word > 1 || atomic_load(&v->status) & VIRTIO_CONFIG_S_FEATURES_OK)
+		return;
+	v->guest_features &= ~((uint64_t)UINT32_MAX << 32 * word);
+	v->guest_features |= (uint64_t)value << 32 * word;
+}
+
+static bool features_fine(struct virtio_device *v)
+{
+	uint64_t f = v->guest_features;
+
+	if (f & ~v->host_features || !(f & BIT(VIRTIO_F_VERSION_1)))
+		return false;
+	return !virtio_class(v)->validate || virtio_class(v)->validate(v, f);
+}
+
+uint8_t virtio_get_status(const struct virtio_device *v)
+{
+	return atomic_load(&((struct virtio_device *)v)->status);
+}
+
+/* Bits are only ever added: 2.1.1 forbids a driver to clear one, and who does it all the same is not heard. */
+void virtio_set_status(struct virtio_device *v, uint8_t value)
+{
+	uint8_t old = atomic_load(&v->status), new = (value & STATUS_OF_DRIVER) & ~old;
+
+	if (value == 0) {
+		virtio_reset(v);
+		return;
+	}
+	if ((new &VIRTIO_CONFIG_S_FEATURES_OK) && !features_fine(v))
+		new &= (uint8_t)~VIRTIO_CONFIG_S_FEATURES_OK;
+	if (!((old | new) & VIRTIO_CONFIG_S_FEATURES_OK))
+		new &= (uint8_t)~VIRTIO_CONFIG_S_DRIVER_OK;
+	atomic_fetch_or(&v->status, new);
+	if (new &VIRTIO_CONFIG_S_DRIVER_OK)
+		loop_call(v->loop, start_on_loop, v);
+}
+
+void virtio_reset(struct virtio_device *v)
+{
+	loop_call(v->loop, stop_on_loop, v);
+	atomic_store(&v->status, 0);
+	atomic_store(&v->isr, 0);
+	atomic_store(&v->broken, false);
+	v->guest_features = 0;
+	for (unsigned i = 0; i < v->n_queues; i++)
+		queue_reset(&v->queue[i].q);
+	if (virtio_class(v)->reset)
+		virtio_class(v)->reset(v);
+}
+
+uint8_t virtio_read_isr(struct virtio_device *v)
+{
+	return atomic_exchange(&v->isr, 0);
+}
+
+void virtio_config_read(struct virtio_device *v, unsigned off, unsigned size, uint8_t *out)
+{
+	memset(out, 0, size);
+	if (off < v->config_len)
+		virtio_class(v)->config_read(v, off, (unsigned)MIN((size_t)size, v->config_len - off), out);
+}
+
+void virtio_config_write(struct virtio_device *v, unsigned off, unsigned size, const uint8_t *in)
+{
+	if (off < v->config_len && virtio_class(v)->config_write)
+		virtio_class(v)->config_write(v, off, (unsigned)MIN((size_t)size, v->config_len - off), in);
+}
+
+/* ---- the type ---- */
+
+static int check_props(const struct virtio_device *v, struct error *err)
+{
+	if (v->packed)
+		return fail(err, ENOTSUP, "packed=on: packed rings are not offered yet; leave it off");
+	if (v->in_order)
+		return fail(err, ENOTSUP, "in_order=on: is not offered yet; leave it off");
+	if (v->iommu_platform)
+		return fail(err, ENOTSUP, "iommu_platform=on: there is no IOMMU; leave it off");
+	return 0;
+}
+
+static int device_realized(struct device *d, struct error *err)
+{
+	struct virtio_device *v = to_virtio_device(d);
+	int r = check_props(v, err);
+
+	if (r == 0)
+		r = virtio_class(v)->realize(v, err);
+	if (r < 0) {
+		queues_free(v);
+		return r;
+	}
+	v->host_features |= BIT(VIRTIO_F_VERSION_1);
+	if (v->event_idx_ok)
+		v->host_features |= BIT(VIRTIO_RING_F_EVENT_IDX);
+	if (v->indirect_ok)
+		v->host_features |= BIT(VIRTIO_RING_F_INDIRECT_DESC);
+	return 0;
+}
+
+static void device_unrealized(struct device *d)
+{
+	struct virtio_device *v = to_virtio_device(d);
+
+	virtio_reset(v);
+	virtio_class(v)->unrealize(v);
+	queues_free(v);
+}
+
+static void device_reset_hook(struct device *d)
+{
+	virtio_reset(to_virtio_device(d));
+}
+
+static void class_init(struct class *c)
+{
+	struct device_class *dc = container_of(c, struct device_class, class);
+
+	dc->bus_type = "virtio";
+	dc->internal = true;
+	dc->realize = device_realized;
+	dc->unrealize = device_unrealized;
+	dc->reset = device_reset_hook;
+}
+
+static const struct opt props[] = {
+	OPT_F(struct virtio_device, event_idx_ok, "event_idx", OPT_BOOL, .def = "on",
+	      .help = "offer notification by event index"),
+	OPT_F(struct virtio_device, indirect_ok, "indirect_desc", OPT_BOOL, .def = "on",
+	      .help = "offer indirect descriptors"),
+	OPT_F(struct virtio_device, legacy_only[0], "any_layout", OPT_BOOL, .def = "on",
+	      .help = "always so with the modern interface"),
+	OPT_F(struct virtio_device, legacy_only[1], "notify_on_empty", OPT_BOOL, .def = "on",
+	      .help = "of the legacy interface only"),
+	OPT_F(struct virtio_device, queue_reset, "queue_reset", OPT_BOOL, .def = "on",
+	      .help = "accepted; reset of single queues is not offered yet"),
+	OPT_F(struct virtio_device, packed, "packed", OPT_BOOL, .def = "off", .help = "only off: packed rings"),
+	OPT_F(struct virtio_device, in_order, "in_order", OPT_BOOL, .def = "off", .help = "only off: buffers in order"),
+	OPT_F(struct virtio_device, iommu_platform, "iommu_platform", OPT_BOOL, .def = "off",
+	      .help = "only off: addresses through an IOMMU"),
+	OPT_END,
+};
+
+const struct type type_virtio_device = {
+	.name = "virtio-device",
+	.parent = "device",
+	.desc = "virtio device",
+	.instance_size = sizeof(struct virtio_device),
+	.class_size = sizeof(struct virtio_device_class),
+	.abstract = true,
+	.class_init = class_init,
+	.props = props,
+};

@@ -1,0 +1,632 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* See guest.h. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/iov.h"
+#include "base/log.h"
+#include "guest.h"
+
+#define RING_GPA(i) (0x10000 + (uint64_t)(i)*0x8000)
+#define AVAIL_OFF   0x4000
+#define USED_OFF    0x5000
+#define BUFS_GPA    0x30000
+#define ALL_RAM	    (RAM0_SIZE + RAM1_SIZE + RAM2_SIZE)
+
+uint32_t rnd(uint32_t below)
+{
+	static uint64_t s = 88172645463325252ULL;
+
+	s ^= s << 13;
+	s ^= s >> 7;
+	s ^= s << 17;
+	return (uint32_t)(s >> 20) % below;
+}
+
+/* ---- memory ---- */
+
+static uint8_t pattern(uint64_t i)
+{
+	return (uint8_t)(i * 0x9e3779b97f4a7c15ULL >> 56);
+}
+
+/* Blocks one behind the other, as if there were no hole. */
+static uint64_t linear(uint64_t gpa)
+{
+	return gpa >= RAM2_GPA ? gpa - RAM2_GPA + RAM0_SIZE + RAM1_SIZE : gpa;
+}
+
+static uint8_t *linear_at(struct bench *b, uint64_t i)
+{
+	return at(b, i >= RAM0_SIZE + RAM1_SIZE ? i - RAM0_SIZE - RAM1_SIZE + RAM2_GPA : i);
+}
+
+void *at(struct bench *b, uint64_t gpa)
+{
+	void *p = ram_ptr(&b->ram, gpa, 1);
+
+	assert_non_null(p);
+	return p;
+}
+
+void name_range(struct bench *b, uint64_t gpa, uint64_t len)
+{
+	for (uint64_t i = linear(gpa); i < linear(gpa) + len && i < ALL_RAM; i++)
+		b->named[i / 8] |= (uint8_t)(1 << i % 8);
+}
+
+uint64_t buf(struct bench *b, uint32_t len)
+{
+	uint64_t gpa;
+
+	if (b->next_buf < RAM0_SIZE && b->next_buf + len + 16 > RAM0_SIZE)
+		b->next_buf = RAM2_GPA;
+	if (b->next_buf + len + 16 > RAM2_END)
+		b->next_buf = BUFS_GPA;
+	gpa = b->next_buf;
+	b->next_buf += len + 1 + rnd(16);
+	name_range(b, gpa, len);
+	return gpa;
+}
+
+static void ram_open(struct bench *b)
+{
+	static const struct ram_block blocks[] = {
+		{ .gpa = 0, .size = RAM0_SIZE },
+		{ .gpa = RAM1_GPA, .size = RAM1_SIZE },
+		{ .gpa = RAM2_GPA, .size = RAM2_SIZE },
+	};
+	struct error err;
+
+	assert_int_equal(ram_init(&b->ram, blocks, ARRAY_SIZE(blocks), &err), 0);
+	b->named = calloc(1, ALL_RAM / 8);
+	assert_non_null(b->named);
+	for (uint64_t i = 0; i < ALL_RAM; i++)
+		*linear_at(b, i) = pattern(i);
+	b->dma.ram = &b->ram;
+	atomic_init(&b->dma.on, true);
+	b->next_buf = BUFS_GPA;
+}
+
+static void ram_check(struct bench *b)
+{
+	for (uint64_t i = 0; i < ALL_RAM; i++) {
+		if (!(b->named[i / 8] & 1 << i % 8) && *linear_at(b, i) != pattern(i))
+			fail_msg("RAM that nobody named was changed, at %#lx of all", (unsigned long)i);
+	}
+}
+
+/* ---- the wire ---- */
+
+static void sink(struct bench *b, const struct batch *batch, const struct frame *f)
+{
+	struct iov_cur cur = iov_cur(frame_iov(batch, f), f->cnt);
+	struct sunk *s;
+
+	if (b->n_sunk == b->sunk_room) {
+		b->sunk_room = b->sunk_room * 2 + 64;
+		b->sunk = realloc(b->sunk, b->sunk_room * sizeof(*b->sunk));
+		assert_non_null(b->sunk);
+	}
+	s = &b->sunk[b->n_sunk++];
+	*s = (struct sunk){ .data = malloc(f->len), .len = f->len, .meta = f->meta };
+	assert_non_null(s->data);
+	assert_int_equal(iov_size(frame_iov(batch, f), f->cnt), f->len);
+	assert_true(f->cnt + 1 <= NET_IOV_MAX); /* with its header a writev() */
+	assert_int_equal(iov_get(&cur, s->data, f->len), f->len);
+}
+
+static unsigned wire_send(struct net_client *c, struct batch *batch)
+{
+	struct bench *b = container_of(c, struct bench, wire);
+	unsigned n = b->hold_all ? 0 : batch->n;
+
+	if (b->take_most)
+		n = MIN(n, b->take_most);
+	if (b->on_send)
+		b->on_send(b, batch);
+	for (unsigned i = 0; i < n; i++) {
+		struct iovec *iov = frame_iov(batch, &batch->frame[i]);
+
+		iov[-1] = (struct iovec){ 0 }; /* the slot is the taker's */
+		sink(b, batch, &batch->frame[i]);
+		net_count_rx_out(c, 1, batch->frame[i].len);
+	}
+	return n;
+}
+
+static void wire_wake(struct net_client *c, unsigned what)
+{
+	struct bench *b = container_of(c, struct bench, wire);
+
+	b->wakes += !!(what & NET_WAKE_ROOM);
+}
+
+static uint32_t wire_offload(struct net_client *c, uint32_t takes)
+{
+	(void)c;
+	return takes;
+}
+
+static const struct net_client_ops wire_ops = {
+	.type = "test",
+	.send = wire_send,
+	.wake = wire_wake,
+	.set_offload = wire_offload,
+};
+
+void forget_sunk(struct bench *b)
+{
+	for (unsigned i = 0; i < b->n_sunk; i++)
+		free(b->sunk[i].data);
+	b->n_sunk = 0;
+}
+
+/* ---- the transport ---- */
+
+static void transport_call(void *opaque, struct virtq *q)
+{
+	((struct bench *)opaque)->calls[q->index]++;
+}
+
+static void transport_config(void *opaque)
+{
+	((struct bench *)opaque)->config_calls++;
+}
+
+/* ---- life ---- */
+
+static void types_open(void)
+{
+	static const struct type *const types[] = { &object_type, &device_type, &type_virtio_device, &type_virtio_net,
+						    NULL };
+	static bool done;
+
+	if (!done)
+		assert_int_equal(types_init(types, NULL), 0);
+	done = true;
+}
+
+static void device_open(struct bench *b, const char *const *props)
+{
+	static struct virtio_transport transport;
+	struct error err = { "" };
+	struct object *o;
+
+	types_open();
+	transport = (struct virtio_transport){ transport_call, transport_config, b };
+	o = object_new("virtio-net-device", &err);
+	assert_non_null(o);
+	b->v = to_virtio_device(to_device(o));
+	b->n = to_virtio_net(b->v);
+	assert_int_equal(object_set(o, "netdev", "wire", &err), 0);
+	for (; props && *props; props++) {
+		char name[64];
+		const char *eq = strchr(*props, '=');
+
+		snprintf(name, sizeof(name), "%.*s", (int)(eq - *props), *props);
+		if (object_set(o, name, eq + 1, &err) < 0)
+			fail_msg("%s: %s", *props, err.msg);
+	}
+	b->v->transport = &transport;
+	b->v->dma = &b->dma;
+	b->v->loop = b->loop;
+	b->v->lock = &b->lock;
+	bus_init(&b->bus, "virtio", "virtio-bus", NULL);
+	if (device_realize(&b->v->dev, &b->bus, &err) < 0)
+		fail_msg("realize: %s", err.msg);
+	b->nic = &b->n->pair[0].client;
+}
+
+void bench_open(struct bench *b, const char *const *props)
+{
+	struct error err = { "" };
+
+	*b = (struct bench){ .queue_size = 256 };
+	log_init("bench", LOG_ERR);
+	b->loop = loop_new("bench", &err);
+	assert_non_null(b->loop);
+	vm_clock_manual();
+	mutex_init(&b->lock);
+	ram_open(b);
+	b->wire = (struct net_client){
+		.ops = &wire_ops,
+		.kind = NET_KIND_BACKEND,
+		.name = "wire",
+		.loop = b->loop,
+		.takes = NET_OFF_ALL,
+		.gives = NET_OFF_ALL,
+		.max_frame = NET_FRAME_MAX,
+	};
+	assert_int_equal(net_client_add(&b->wire, &err), 0);
+	device_open(b, props);
+	settle(b);
+	net_drained(&b->wire);
+}
+
+void bench_close(struct bench *b)
+{
+	settle(b);
+	expect_balanced(b);
+	virtio_reset(b->v);
+	expect_balanced(b);
+	assert_int_equal(counter_get(&b->nic->tx.held), 0);
+	assert_int_equal(counter_get(&b->nic->rx.held), 0);
+	ram_check(b);
+	device_del(&b->v->dev);
+	bus_deinit(&b->bus);
+	net_client_remove(&b->wire);
+	forget_sunk(b);
+	free(b->sunk);
+	free(b->named);
+	ram_destroy(&b->ram);
+	loop_free(b->loop);
+	mutex_destroy(&b->lock);
+}
+
+void settle(struct bench *b)
+{
+	for (unsigned turns = 0; loop_turn(b->loop); turns++)
+		assert_true(turns < 100000);
+}
+
+/* ---- the driver's way up ---- */
+
+uint64_t offered(struct bench *b)
+{
+	return virtio_offered(b->v);
+}
+
+bool negotiate(struct bench *b, uint64_t features)
+{
+	virtio_set_status(b->v, 0);
+	virtio_set_status(b->v, VIRTIO_CONFIG_S_ACKNOWLEDGE);
+	virtio_set_status(b->v, VIRTIO_CONFIG_S_ACKNOWLEDGE | VIRTIO_CONFIG_S_DRIVER);
+	virtio_set_features(b->v, 0, (uint32_t)features);
+	virtio_set_features(b->v, 1, (uint32_t)(features >> 32));
+	virtio_set_status(b->v, VIRTIO_CONFIG_S_ACKNOWLEDGE | VIRTIO_CONFIG_S_DRIVER | VIRTIO_CONFIG_S_FEATURES_OK);
+	return virtio_get_status(b->v) & VIRTIO_CONFIG_S_FEATURES_OK;
+}
+
+static void queue_init(struct bench *b, unsigned i, uint16_t size)
+{
+	struct gq *q = &b->q[i];
+
+	*q = (struct gq){ .b = b, .index = i, .size = size, .gpa = RING_GPA(i) };
+	q->desc = at(b, q->gpa);
+	q->avail = at(b, q->gpa + AVAIL_OFF);
+	q->used = at(b, q->gpa + USED_OFF);
+	name_range(b, q->gpa, 0x8000);
+	memset(q->desc, 0, 0x8000);
+	q->n_free = size;
+	for (uint16_t k = 0; k < size; k++)
+		q->next[k] = (uint16_t)(k + 1);
+}
+
+void place_queues(struct bench *b)
+{
+	for (unsigned i = 0; i < b->v->n_queues; i++) {
+		struct virtq *q = &b->v->queue[i].q;
+		uint16_t size = MIN(b->queue_size, q->max_size);
+
+		queue_init(b, i, size);
+		q->size = size;
+		q->desc_gpa = RING_GPA(i);
+		q->driver_gpa = RING_GPA(i) + AVAIL_OFF;
+		q->device_gpa = RING_GPA(i) + USED_OFF;
+		virtio_queue_enable(b->v, i);
+	}
+}
+
+void driver_ok(struct bench *b)
+{
+	virtio_set_status(b->v, virtio_get_status(b->v) | VIRTIO_CONFIG_S_DRIVER_OK);
+	settle(b);
+}
+
+void driver_up(struct bench *b, uint64_t features)
+{
+	assert_true(negotiate(b, (features & offered(b)) | MIN_FEATURES));
+	place_queues(b);
+	driver_ok(b);
+	assert_false(virtio_get_status(b->v) & VIRTIO_STATUS_NEEDS_RESET);
+	net_drained(&b->wire);
+}
+
+/* ---- rings ---- */
+
+static bool event_idx(const struct gq *q)
+{
+	return virtio_has(q->b->v, VIRTIO_RING_F_EVENT_IDX);
+}
+
+void set_desc(struct gq *q, unsigned i, uint64_t gpa, uint32_t len, uint16_t flags, uint16_t next)
+{
+	q->desc[i] = (struct vring_desc){ gpa, len, flags, next };
+}
+
+void post(struct gq *q, uint16_t head)
+{
+	q->avail->ring[q->posted % q->size] = head;
+	__atomic_store_n(&q->avail->idx, ++q->posted, __ATOMIC_RELEASE);
+}
+
+static uint16_t take_desc(struct gq *q)
+{
+	uint16_t i = q->free_head;
+
+	assert_true(q->n_free > 0);
+	q->free_head = q->next[i];
+	q->n_free--;
+	return i;
+}
+
+uint16_t chain(struct gq *q, const struct seg *s, unsigned n)
+{
+	uint16_t head = q->free_head, i = 0;
+
+	for (unsigned k = 0; k < n; k++) {
+		i = take_desc(q);
+		set_desc(q, i, s[k].gpa, s[k].len,
+			 (uint16_t)((s[k].write ? VRING_DESC_F_WRITE : 0) | (k + 1 < n ? VRING_DESC_F_NEXT : 0)),
+			 q->free_head);
+	}
+	q->next[i] = UINT16_MAX; /* the driver's own record of where the chain ends */
+	post(q, head);
+	return head;
+}
+
+uint16_t chain_indirect(struct gq *q, const struct seg *s, unsigned n)
+{
+	uint64_t gpa = buf(q->b, n * (uint32_t)sizeof(struct vring_desc));
+	uint16_t head = take_desc(q);
+
+	for (unsigned k = 0; k < n; k++) {
+		struct vring_desc d = { s[k].gpa, s[k].len,
+					(uint16_t)((s[k].write ? VRING_DESC_F_WRITE : 0) |
+						   (k + 1 < n ? VRING_DESC_F_NEXT : 0)),
+					(uint16_t)(k + 1) };
+
+		memcpy((uint8_t *)at(q->b, gpa) + k * sizeof(d), &d, sizeof(d));
+	}
+	set_desc(q, head, gpa, n * (uint32_t)sizeof(struct vring_desc), VRING_DESC_F_INDIRECT, 0);
+	q->next[head] = UINT16_MAX;
+	post(q, head);
+	return head;
+}
+
+void kick(struct gq *q)
+{
+	uint64_t one = 1;
+
+	assert_int_equal(write(q->b->v->queue[q->index].kick_fd, &one, sizeof(one)), sizeof(one));
+	q->kicked = q->posted;
+}
+
+bool kick_if_due(struct gq *q)
+{
+	uint16_t old = q->kicked;
+	bool due;
+
+	q->kicked = q->posted;
+	if (event_idx(q))
+		due = vring_need_event(*(uint16_t *)&q->used->ring[q->size], q->posted, old);
+	else
+		due = !(q->used->flags & VRING_USED_F_NO_NOTIFY);
+	if (due)
+		kick(q);
+	return due;
+}
+
+uint16_t used_idx(const struct gq *q)
+{
+	return __atomic_load_n(&q->used->idx, __ATOMIC_ACQUIRE);
+}
+
+bool reap(struct gq *q, uint16_t *head, uint32_t *len)
+{
+	struct vring_used_elem *e;
+	uint16_t i;
+
+	if (q->seen == used_idx(q))
+		return false;
+	e = &q->used->ring[q->seen++ % q->size];
+	assert_true(e->id < q->size);
+	if (head)
+		*head = (uint16_t)e->id;
+	if (len)
+		*len = e->len;
+	for (i = (uint16_t)e->id, q->n_free++; q->next[i] != UINT16_MAX; i = q->next[i])
+		q->n_free++;
+	q->next[i] = q->free_head;
+	q->free_head = (uint16_t)e->id;
+	/* As a driver that wants to hear of the next one. */
+	q->avail->ring[q->size] = q->seen;
+	return true;
+}
+
+/* ---- traffic ---- */
+
+void make_frame(uint8_t *frame, size_t len, unsigned seed)
+{
+	static const uint8_t head[] = { 0x52, 0x54, 0, 0x12, 0x34, 0x56, 2, 0, 0, 0, 0, 1, 0x88, 0xb5 };
+
+	for (size_t i = 0; i < len; i++)
+		frame[i] = (uint8_t)(i * 7 + seed * 31 + (i >> 8));
+	memcpy(frame, head, MIN(len, sizeof(head)));
+}
+
+uint16_t post_tx(struct bench *b, const struct virtio_net_hdr_mrg_rxbuf *h, const uint8_t *frame, uint32_t len,
+		 const uint32_t *pieces)
+{
+	static const struct virtio_net_hdr_mrg_rxbuf none;
+	struct seg s[VIRTQ_SIZE_MAX];
+	uint32_t left = HDR + len, off = 0;
+	uint8_t *all = malloc(left);
+	unsigned n = 0;
+	bool indirect = virtio_has(b->v, VIRTIO_RING_F_INDIRECT_DESC);
+
+	assert_non_null(all);
+	memcpy(all, h ? h : &none, HDR);
+	memcpy(all + HDR, frame, len);
+	while (left) {
+		uint32_t part = pieces && *pieces ? MIN(*pieces++, left) : left;
+
+		assert_true(n < ARRAY_SIZE(s));
+		s[n] = (struct seg){ buf(b, part), part, false };
+		memcpy(at(b, s[n++].gpa), all + off, part);
+		off += part;
+		left -= part;
+	}
+	free(all);
+	return indirect && n > 1 ? chain_indirect(&b->q[TXQ], s, n) : chain(&b->q[TXQ], s, n);
+}
+
+void post_rx(struct bench *b, uint32_t len)
+{
+	struct seg s = { buf(b, len), len, true };
+
+	chain(&b->q[RXQ], &s, 1);
+}
+
+int wire_frame(struct bench *b, const uint8_t *frame, size_t len, const struct frame_meta *m)
+{
+	static const struct frame_meta plain;
+	struct net_window w;
+	struct iov_cur cur;
+	enum net_drop why;
+	int r = net_lend(&b->wire, b->want ? b->want : len, &w);
+
+	if (r < 0)
+		return r;
+	w.iov[-1] = (struct iovec){ 0 }; /* the slot is the giver's */
+	cur = iov_cur(w.iov, w.cnt);
+	assert_true(iov_size(w.iov, w.cnt) == w.room);
+	if (iov_put(&cur, frame, len) != len)
+		fail_msg("the window has no room for the frame");
+	why = net_take(&b->wire, len, m ? m : &plain);
+	net_commit(&b->wire);
+	return (int)why;
+}
+
+int receive(struct bench *b, uint8_t *to, size_t room, struct virtio_net_hdr_mrg_rxbuf *h)
+{
+	struct gq *q = &b->q[RXQ];
+	struct virtio_net_hdr_mrg_rxbuf hdr;
+	size_t done = 0, skip = HDR;
+	unsigned buffers = 0;
+
+	if (q->seen == used_idx(q))
+		return -1;
+	do {
+		uint16_t head;
+		uint32_t len, part;
+		bool more;
+
+		assert_true(reap(q, &head, &len)); /* all of a frame's buffers come at once */
+		for (uint16_t i = head;; i = q->desc[i].next) {
+			const struct vring_desc *d = &q->desc[i];
+			const uint8_t *p = at(b, d->addr);
+
+			part = MIN(len, d->len);
+			len -= part;
+			for (uint32_t k = 0; k < part; k++) {
+				if (skip)
+					((uint8_t *)&hdr)[HDR - skip--] = p[k];
+				else if (done < room)
+					to[done++] = p[k];
+				else
+					fail_msg("more was received than there is room for");
+			}
+			more = d->flags & VRING_DESC_F_NEXT;
+			if (!len || !more)
+				break;
+		}
+		assert_int_equal(len, 0); /* never more used than there was */
+		assert_int_equal(skip, 0);
+	} while (++buffers < hdr.num_buffers);
+	if (h)
+		*h = hdr;
+	return (int)done;
+}
+
+/* ---- outcomes ---- */
+
+uint64_t dropped_tx(struct bench *b, enum net_drop why)
+{
+	return counter_get(&b->nic->tx.dropped[why]);
+}
+
+uint64_t dropped_rx(struct bench *b, enum net_drop why)
+{
+	return counter_get(&b->nic->rx.dropped[why]);
+}
+
+static void expect_account(const struct net_account *a, const char *name)
+{
+	if (!net_account_balanced(a))
+		fail_msg("%s does not balance: in %lu made %lu out %lu held %lu", name, counter_get(&a->in),
+			 counter_get(&a->made), counter_get(&a->out), counter_get(&a->held));
+}
+
+void expect_balanced(struct bench *b)
+{
+	expect_account(&b->nic->tx, "nic tx");
+	expect_account(&b->nic->rx, "nic rx");
+	expect_account(&b->wire.tx, "wire tx");
+	expect_account(&b->wire.rx, "wire rx");
+}
+
+/* A frame each way. */
+void expect_healthy(struct bench *b)
+{
+	uint8_t frame[100], back[200];
+	unsigned sunk = b->n_sunk;
+
+	assert_false(virtio_get_status(b->v) & VIRTIO_STATUS_NEEDS_RESET);
+	make_frame(frame, sizeof(frame), 1);
+	post_tx(b, NULL, frame, sizeof(frame), NULL);
+	kick(&b->q[TXQ]);
+	settle(b);
+	assert_int_equal(b->n_sunk, sunk + 1);
+	assert_memory_equal(b->sunk[sunk].data, frame, sizeof(frame));
+	while (receive(b, back, sizeof(back), NULL) >= 0)
+		;
+	post_rx(b, 200);
+	kick(&b->q[RXQ]);
+	settle(b);
+	assert_int_equal(wire_frame(b, frame, sizeof(frame), NULL), NET_OK);
+	assert_int_equal(receive(b, back, sizeof(back), NULL), (int)sizeof(frame));
+	assert_memory_equal(back, frame, sizeof(frame));
+}
+
+void expect_broken(struct bench *b, unsigned queue, enum virtq_fault why)
+{
+	uint8_t frame[60];
+	uint16_t used[N_QUEUES];
+	unsigned sunk;
+
+	settle(b);
+	if (!(virtio_get_status(b->v) & VIRTIO_STATUS_NEEDS_RESET))
+		fail_msg("the device did not stop; expected: %s", virtq_fault_text(why));
+	assert_string_equal(virtq_fault_text(b->v->queue[queue].q.fault), virtq_fault_text(why));
+	assert_int_equal(b->config_calls, 1);
+	assert_int_equal(counter_get(&b->v->guest_errors), 1);
+	sunk = b->n_sunk;
+	for (unsigned i = 0; i < b->v->n_queues; i++)
+		used[i] = used_idx(&b->q[i]);
+	make_frame(frame, sizeof(frame), 2);
+	assert_int_equal(wire_frame(b, frame, sizeof(frame), NULL), -EAGAIN);
+	for (unsigned i = 0; i < b->v->n_queues; i++)
+		kick(&b->q[i]);
+	settle(b);
+	assert_int_equal(b->n_sunk, sunk);
+	assert_int_equal(b->config_calls, 1);
+	for (unsigned i = 0; i < b->v->n_queues; i++)
+		assert_int_equal(used_idx(&b->q[i]), used[i]);
+	expect_balanced(b);
+	driver_up(b, ALL_FEATURES);
+	expect_healthy(b);
+}

@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The device bench for virtio-net: the real device, a wire with the test at its other end, and a guest made of a few
+ * functions that write rings into guest RAM. No vCPU, no thread: what the loop has to do is run by settle().
+ *
+ * RAM is [0, 1 MiB), next to it [1 MiB, 1.25 MiB), a hole, and [2 MiB, 3 MiB), filled with a pattern. Whatever the test
+ * does not name by buf() or as a ring must be unchanged at the end: bench_close() looks.
+ */
+#ifndef TESTS_DEVICE_GUEST_H
+#define TESTS_DEVICE_GUEST_H
+
+#include "net/client.h"
+#include "nic/virtio_net.h"
+
+/* Last: its fail() is a macro. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#define RAM0_SIZE (1 * MIB)
+#define RAM1_GPA  RAM0_SIZE
+#define RAM1_SIZE (256 * KIB)
+#define RAM2_GPA  (2 * MIB)
+#define RAM2_SIZE (1 * MIB)
+#define RAM2_END  (RAM2_GPA + RAM2_SIZE)
+#define HDR	  VNET_HDR_LEN
+
+enum {
+	RXQ,
+	TXQ,
+	CTRLQ,
+	N_QUEUES
+};
+
+struct bench;
+
+/* A queue as its driver sees it. */
+struct gq {
+	struct bench *b;
+	unsigned index;
+	uint16_t size;
+	uint64_t gpa;
+	struct vring_desc *desc;
+	struct vring_avail *avail;
+	struct vring_used *used;
+	uint16_t posted, seen, kicked;
+	uint16_t next[VIRTQ_SIZE_MAX]; /* the driver's own record of free and used descriptors */
+	uint16_t free_head, n_free;
+};
+
+/* A piece of a chain. */
+struct seg {
+	uint64_t gpa;
+	uint32_t len;
+	bool write;
+};
+
+/* A frame that reached the wire. */
+struct sunk {
+	uint8_t *data;
+	size_t len;
+	struct frame_meta meta;
+};
+
+struct bench {
+	struct loop *loop;
+	struct ram ram;
+	struct dma dma;
+	struct mutex lock;
+	struct bus bus;
+	struct virtio_device *v;
+	struct virtio_net *n;
+	struct net_client wire;
+	struct net_client *nic;
+
+	unsigned calls[N_QUEUES], config_calls;
+	struct gq q[N_QUEUES];
+	uint16_t queue_size;
+	uint64_t next_buf;
+	uint8_t *named; /* a bit a byte: RAM that may change */
+
+	/* the wire */
+	bool hold_all;	    /* takes nothing */
+	unsigned take_most; /* of a batch; 0: all */
+	unsigned n_sunk, sunk_room, wakes;
+	struct sunk *sunk;
+	size_t want; /* what the wire asks for when it lends; 0: the frame's length */
+	void (*on_send)(struct bench *b, struct batch *batch);
+};
+
+/* props: "name=value" strings, NULL-terminated, or NULL. */
+void bench_open(struct bench *b, const char *const *props);
+/* Checks RAM, the accounts, and that the device can still be reset; frees everything. */
+void bench_close(struct bench *b);
+/* The same as one call each around a test. */
+void settle(struct bench *b);
+
+/* ---- the driver's way up ---- */
+uint64_t offered(struct bench *b);
+/* Reset, negotiate exactly `features`; false if the device does not take them. */
+bool negotiate(struct bench *b, uint64_t features);
+/* Place and enable the queues (size b->queue_size each, the control queue 64 at most). */
+void place_queues(struct bench *b);
+void driver_ok(struct bench *b);
+/* All of it, with VERSION_1 added. */
+void driver_up(struct bench *b, uint64_t features);
+
+/* ---- memory ---- */
+void *at(struct bench *b, uint64_t gpa);     /* host pointer; the test fails if it is not RAM */
+uint64_t buf(struct bench *b, uint32_t len); /* a named range of RAM */
+void name_range(struct bench *b, uint64_t gpa, uint64_t len);
+
+/* ---- rings ---- */
+void set_desc(struct gq *q, unsigned i, uint64_t gpa, uint32_t len, uint16_t flags, uint16_t next);
+void post(struct gq *q, uint16_t head); /* into the avail ring; visible at once */
+/* Link descriptors for the pieces and post them; the head. The test fails if there is no room. */
+uint16_t chain(struct gq *q, const struct seg *s, unsigned n);
+uint16_t chain_indirect(struct gq *q, const struct seg *s, unsigned n);
+void kick(struct gq *q);	/* always */
+bool kick_if_due(struct gq *q); /* as the device asked for: true if it did */
+/* Take a used entry; its chain is free again. */
+bool reap(struct gq *q, uint16_t *head, uint32_t *len);
+uint16_t used_idx(const struct gq *q);
+
+/* ---- traffic ---- */
+/* Post a transmit chain of header and frame, in pieces of the lengths given (0-terminated; the rest is one). */
+uint16_t post_tx(struct bench *b, const struct virtio_net_hdr_mrg_rxbuf *h, const uint8_t *frame, uint32_t len,
+		 const uint32_t *pieces);
+void post_rx(struct bench *b, uint32_t len); /* one receive buffer */
+/* A frame from the wire; commits if `last`. -EAGAIN: nothing was lent; else the answer (enum net_drop). */
+int wire_frame(struct bench *b, const uint8_t *frame, size_t len, const struct frame_meta *m);
+/* Read one received frame of any number of buffers into `to`; its length, or -1 if there is none. */
+int receive(struct bench *b, uint8_t *to, size_t room, struct virtio_net_hdr_mrg_rxbuf *h);
+void forget_sunk(struct bench *b);
+/* A frame of `len` bytes for the NIC's address whose payload depends on `seed`. */
+void make_frame(uint8_t *frame, size_t len, unsigned seed);
+
+/* ---- outcomes ---- */
+uint64_t dropped_tx(struct bench *b, enum net_drop why);
+uint64_t dropped_rx(struct bench *b, enum net_drop why);
+void expect_balanced(struct bench *b);
+/* BROKEN: said once by NEEDS_RESET and a config interrupt, rings untouched from then on, all well after a reset. */
+void expect_broken(struct bench *b, unsigned queue, enum virtq_fault why);
+void expect_healthy(struct bench *b);
+
+/* xorshift: the same numbers in each run. */
+uint32_t rnd(uint32_t below);
+
+#define MIN_FEATURES BIT(VIRTIO_F_VERSION_1)
+#define ALL_FEATURES UINT64_MAX /* all that is offered */
+
+#endif
