@@ -20,7 +20,7 @@ param() {
 
 # within SECONDS COMMAND...: try until it succeeds
 within() {
-	tries=$(($1 * 5))
+	tries=$(($1 * $(param patience) * 5))
 	shift
 	until "$@"; do
 		tries=$((tries - 1))

@@ -30,9 +30,12 @@ full() {
 	[ -n "$LAB_FULL" ] && echo "$1" || echo "$2"
 }
 
+# All time limits are multiplied by this.
+patience=$(full 8 1)
+
 # within SECONDS COMMAND...: try until it succeeds
 within() {
-	local end=$((SECONDS + $1))
+	local end=$((SECONDS + $1 * patience))
 	shift
 	until "$@"; do
 		[ $SECONDS -lt $end ] || return 1
@@ -164,7 +167,7 @@ vm_start() {
 	# shellcheck disable=SC2086 # $reboot may be empty
 	"${vmm[@]}" -m "$memory" -smp "$cpus" -nodefaults -nographic -serial "$serial" $reboot \
 		-kernel "$kernel_root"/boot/vmlinuz-* -initrd guest.cpio \
-		-append "console=ttyS0 panic=-1 quiet address=${address/static/$guest} host=$host $append" \
+		-append "console=ttyS0 panic=-1 quiet address=${address/static/$guest} host=$host patience=$patience $append" \
 		-netdev "$netdev" -device "$nic" "$@" >vm.log 2>vm.err </dev/null &
 	vm=$!
 }
@@ -187,7 +190,7 @@ vm_said() {
 
 # vm_expect REGEX [SECONDS]: wait until the guest's console shows it
 vm_expect() {
-	local end=$((SECONDS + ${2:-60}))
+	local end=$((SECONDS + ${2:-60} * patience))
 	until vm_said "$1"; do
 		if vm_said '^FAIL'; then
 			fail "the guest says: $(tr -d '\r' <vm.log | grep -m 1 '^FAIL')"
@@ -211,7 +214,7 @@ vm_press() {
 
 # vm_exit [STATUS [SECONDS]]: wait for the VMM to end with this status; the frame accounts must balance
 vm_exit() {
-	local status=0 end=$((SECONDS + ${2:-60}))
+	local status=0 end=$((SECONDS + ${2:-60} * patience))
 	while vm_running; do
 		[ $SECONDS -lt $end ] || fail "the VMM still runs after ${2:-60} s"
 		sleep 0.1
