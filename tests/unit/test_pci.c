@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* PCI bus: config space, BARs that move, bus mastering, power states, shared INTx lines, places, assignment. */
+#include <sched.h>
+
 #include "pcibench.h"
 
 static struct bench bench;
@@ -627,6 +629,8 @@ static void storm_and_reset(void **state)
 	for (unsigned i = 0; i < rounds; i++) {
 		struct pci_device *p = b->bus.slot[PCI_DEVFN(1 + i % 4, 0)];
 
+		while (atomic_load(&s.rounds) < i * 50)
+			sched_yield(); /* let the vCPUs do their part */
 		if (i % 3) {
 			device_reset(&p->dev);
 			continue;
@@ -638,7 +642,6 @@ static void storm_and_reset(void **state)
 	}
 	atomic_store(&s.stop, true);
 	bench_vcpus_join(v, 8);
-	assert_true(atomic_load(&s.rounds) > 0);
 	for (unsigned i = 0; i < 4; i++)
 		device_reset(&b->bus.slot[PCI_DEVFN(1 + i, 0)]->dev);
 	bench_assign(b);
