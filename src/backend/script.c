@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Running the user's network scripts. The child says by a close-on-exec pipe if it could not be executed. */
+#include "backend/script.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+extern char **environ;
+
+static _Noreturn void child(const char *path, const char *arg, int report)
+{
+	char *const argv[] = { (char *)path, (char *)arg, NULL };
+	sigset_t none;
+	int null = open("/dev/null", O_RDONLY), code;
+
+	setpgid(0, 0);
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+	signal(SIGPIPE, SIG_DFL);
+	if (null >= 0)
+		dup2(null, STDIN_FILENO);
+	dup2(STDERR_FILENO, STDOUT_FILENO);
+	execve(path, argv, environ);
+	code = errno;
+	if (write(report, &code, sizeof(code)) != sizeof(code))
+		_exit(126);
+	_exit(127);
+}
+
+/* Wait until the process ends or the time is over; then it is killed. Returns its wait status, or -1 if it was late. */
+static int wait_for(pid_t pid, unsigned timeout_ms)
+{
+	int pidfd = (int)syscall(SYS_pidfd_open, pid, 0), status, ready;
+	struct pollfd p = { .fd = pidfd, .events = POLLIN };
+
+	do
+		ready = pidfd < 0 ? 1 : poll(&p, 1, (int)timeout_ms);
+	while (ready < 0 && errno == EINTR);
+	if (pidfd >= 0)
+		close(pidfd);
+	if (ready == 0)
+		kill(-pid, SIGKILL);
+	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+		;
+	return ready == 0 ? -1 : status;
+}
+
+static int judge(const char *path, int status, int exec_errno, unsigned timeout_ms, struct error *err)
+{
+	if (exec_errno == ENOEXEC)
+		return fail(err, ENOEXEC, "%s is no program; a script's first line names its shell: #!/bin/sh", path);
+	if (exec_errno)
+		return fail(err, exec_errno, "cannot execute %s: %s", path, errno_str(exec_errno));
+	if (status == -1)
+		return fail(err, ETIMEDOUT, "%s did not end within %u s and was killed", path, timeout_ms / 1000);
+	if (WIFSIGNALED(status))
+		return fail(err, EIO, "%s was killed by signal %d", path, WTERMSIG(status));
+	if (WEXITSTATUS(status))
+		return fail(err, EIO, "%s failed with status %d", path, WEXITSTATUS(status));
+	return 0;
+}
+
+int script_run(const char *path, const char *arg, unsigned timeout_ms, struct error *err)
+{
+	int report[2], status, exec_errno = 0;
+	pid_t pid;
+
+	if (pipe2(report, O_CLOEXEC) < 0)
+		return fail(err, errno, "cannot run %s: %s", path, errno_str(errno));
+	pid = fork();
+	if (pid < 0) {
+		status = errno;
+		close(report[0]);
+		close(report[1]);
+		return fail(err, status, "cannot run %s: %s", path, errno_str(status));
+	}
+	if (pid == 0)
+		child(path, arg, report[1]);
+	setpgid(pid, pid);
+	close(report[1]);
+	/* End of file, without a word, when the program has started. */
+	if (read(report[0], &exec_errno, sizeof(exec_errno)) != sizeof(exec_errno))
+		exec_errno = 0;
+	close(report[0]);
+	status = wait_for(pid, timeout_ms);
+	return judge(path, status, exec_errno, timeout_ms, err);
+}

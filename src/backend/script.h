@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Running the user's network scripts (script=, downscript=). */
+#ifndef BACKEND_SCRIPT_H
+#define BACKEND_SCRIPT_H
+
+#include "base/error.h"
+
+#define SCRIPT_TIMEOUT_MS 30000
+
+/*
+ * Run `path arg` without a shell and wait for it: standard input is empty, standard output goes where our errors go.
+ * After timeout_ms it is killed, with what it started. 0 only if it ended with status 0; else -errno, and the text says
+ * what happened. Main thread.
+ */
+int script_run(const char *path, const char *arg, unsigned timeout_ms, struct error *err) __must_check;
+
+#endif

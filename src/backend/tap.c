@@ -1,0 +1,608 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * -netdev tap: a tap device of the host's kernel.
+ *
+ * From the tap to the guest. The window that the peer lends is read into directly, with the vnet header in front and, if
+ * the window is small, a spill buffer behind: asking for little is cheap (fewer pieces a call) and safe (a longer frame is
+ * completed by copy). How much to ask for follows the longest of the last frames. One commit ends a round of at most BUDGET frames. The
+ * descriptor is watched level-triggered, so that a round may end before the tap is empty: traffic that comes one frame
+ * at a time (requests and answers) is read with one call a frame instead of two. A round reads on to the end while
+ * rounds find more than one frame, and now and then to find out.
+ *
+ * When the peer has no room the tap is not watched for input until NET_WAKE_ROOM: frames wait in the kernel's queue, whose
+ * length bounds them.
+ *
+ * An interface that is down is no broken wire: what is written is counted as tap-down. One that was deleted is: the link
+ * goes down, and once a second we look whether there is one of that name again, and attach to it. It is never made anew by
+ * us.
+ */
+#include "backend/tap.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <jansson.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "backend/script.h"
+#include "backend/tap_dev.h"
+#include "base/iov.h"
+#include "base/log.h"
+
+#define BUDGET	   64	/* frames a round */
+#define WANT_PLAIN 1518 /* Ethernet with a VLAN tag */
+#define WANT_JUMBO 9018
+#define WANT_EPOCH 64 /* frames after which the wish may shrink */
+#define PROBE_MIN  4  /* rounds of one frame between two that read on, while nothing more is found */
+#define PROBE_MAX  16
+#define RETRY_NS   NSEC_PER_SEC /* between attempts to attach again */
+
+#define DEFAULT_SCRIPT	   "/etc/qemu-ifup"
+#define DEFAULT_DOWNSCRIPT "/etc/qemu-ifdown"
+
+struct tap {
+	struct net_client c;
+	struct tap_dev dev;
+	struct watch watch;
+	struct timer retry;
+	uint32_t events; /* that we want to hear of */
+	bool lost;	 /* the interface is gone */
+
+	uint32_t want, peak, frames; /* bytes to ask for; longest frame of this epoch; frames in it */
+	bool burst;		     /* rounds read on to the end */
+	unsigned lonely;	     /* rounds of one frame in a row, while they do */
+	unsigned skip, interval;     /* rounds until the next that reads on, while they do not */
+
+	char *downscript;
+	struct virtio_net_hdr_mrg_rxbuf rx_hdr, tx_hdr;
+	struct iovec rx_iov[NET_IOV_MAX];
+	uint8_t spill[NET_FRAME_MAX + 1]; /* a byte more than any frame: one that is cut is seen */
+};
+
+static struct tap *to_tap(struct net_client *c)
+{
+	return container_of(c, struct tap, c);
+}
+
+/* ---- the descriptor ---- */
+
+static void update_watch(struct tap *t)
+{
+	if (t->watch.loop && t->watch.events != t->events)
+		watch_mod(&t->watch, t->events);
+}
+
+static void listen_for(struct tap *t, uint32_t events, bool on)
+{
+	t->events = on ? t->events | events : t->events & ~events;
+	update_watch(t);
+}
+
+/* Nothing to be had from the descriptor for a while: never spin on it. */
+static void rest(struct tap *t)
+{
+	watch_del(&t->watch);
+	timer_arm(&t->retry, clock_now(CLOCK_HOST_NS) + RETRY_NS);
+}
+
+static void lost(struct tap *t)
+{
+	if (!t->lost) {
+		t->lost = true;
+		log_warn("%s: the interface %s was deleted; link down until there is one of that name again", t->c.name,
+			 t->dev.ifname);
+		net_set_carrier(&t->c, false);
+	}
+	rest(t);
+}
+
+static void watch_again_later(struct tap *t)
+{
+	if (watch_add(t->c.loop, &t->watch, t->events) < 0)
+		rest(t);
+}
+
+static void retry(struct timer *timer)
+{
+	struct tap *t = container_of(timer, struct tap, retry);
+
+	if (t->lost && tap_dev_reattach(&t->dev) < 0) {
+		rest(t);
+		return;
+	}
+	watch_again_later(t);
+	if (t->lost) {
+		t->lost = false;
+		log_info("%s: attached to the new interface %s; link up", t->c.name, t->dev.ifname);
+		net_set_carrier(&t->c, true);
+	}
+}
+
+/* ---- from the tap ---- */
+
+enum round {
+	ROUND_FRAME,
+	ROUND_EMPTY,
+	ROUND_NO_ROOM,
+	ROUND_ERROR
+};
+
+static uint32_t want_for(uint32_t len)
+{
+	return len <= WANT_PLAIN ? WANT_PLAIN : len <= WANT_JUMBO ? WANT_JUMBO : NET_FRAME_MAX;
+}
+
+static void note_length(struct tap *t, size_t len)
+{
+	if (len > t->peak)
+		t->peak = (uint32_t)len;
+	if (len > t->want)
+		t->want = want_for(t->peak);
+	if (++t->frames < WANT_EPOCH)
+		return;
+	t->want = want_for(t->peak);
+	t->peak = t->frames = 0;
+}
+
+static enum round drop_in(struct tap *t, enum net_drop why)
+{
+	net_count_tx_in(&t->c, 1);
+	net_drop_tx(&t->c, why);
+	return ROUND_FRAME;
+}
+
+static enum round accept_frame(struct tap *t, const struct net_window *w, size_t len)
+{
+	struct frame_meta m = { 0 };
+	enum net_drop why = NET_OK;
+
+	if (len > NET_FRAME_MAX)
+		return drop_in(t, NET_DROP_TOO_BIG);
+	if (t->dev.vnet_hdr)
+		why = net_vnet_decode(&t->rx_hdr.hdr, len, &m);
+	if (unlikely(why))
+		return drop_in(t, why);
+	note_length(t, len);
+	if (likely(len <= w->room))
+		net_take(&t->c, len, &m);
+	else
+		net_take_spilled(&t->c, w, len, t->spill, &m);
+	return ROUND_FRAME;
+}
+
+static enum round read_error(struct tap *t, int code)
+{
+	if (code == EAGAIN || code == EINTR)
+		return ROUND_EMPTY;
+	if (code == EBADFD || code == EBADF)
+		lost(t);
+	else
+		rest(t);
+	return ROUND_ERROR;
+}
+
+/*
+ * Where to read to: the window in place, if it holds any frame; else rx_iov[], with window and spill buffer one behind
+ * the other. *w becomes the part of the window that has a place there. Returns the pieces; the header's slot is in front.
+ */
+static unsigned gather(struct tap *t, struct net_window *w)
+{
+	struct iovec *iov = t->rx_iov;
+
+	if (likely(w->room >= NET_FRAME_MAX && w->cnt < IOV_MAX))
+		return w->cnt;
+	if (unlikely(w->cnt > NET_IOV_MAX - 2)) {
+		w->cnt = NET_IOV_MAX - 2;
+		w->room = iov_size(w->iov, w->cnt);
+	}
+	memcpy(iov + 1, w->iov, w->cnt * sizeof(*iov));
+	w->iov = iov + 1;
+	iov[w->cnt + 1] = (struct iovec){ t->spill, NET_FRAME_MAX + 1 - MIN(w->room, (size_t)NET_FRAME_MAX) };
+	return w->cnt + 1;
+}
+
+static enum round read_frame(struct tap *t)
+{
+	struct net_window w;
+	unsigned cnt;
+	ssize_t n;
+
+	if (net_lend(&t->c, t->want, &w))
+		return ROUND_NO_ROOM;
+	cnt = gather(t, &w);
+	if (t->dev.vnet_hdr) {
+		w.iov[-1] = (struct iovec){ &t->rx_hdr, TAP_VNET_HDR_LEN };
+		n = readv(t->dev.fd, w.iov - 1, (int)cnt + 1);
+	} else {
+		n = readv(t->dev.fd, w.iov, (int)cnt);
+	}
+	if (n <= 0)
+		return read_error(t, n < 0 ? errno : EIO);
+	if (t->dev.vnet_hdr && (n -= (ssize_t)TAP_VNET_HDR_LEN) < 0)
+		return drop_in(t, NET_DROP_VNET_HDR);
+	return accept_frame(t, &w, (size_t)n);
+}
+
+/* How many frames this round may read: see the head of this file. */
+static unsigned round_limit(struct tap *t)
+{
+	if (t->burst || t->c.draining)
+		return BUDGET;
+	if (t->skip) {
+		t->skip--;
+		return 1;
+	}
+	return BUDGET;
+}
+
+static void note_round(struct tap *t, unsigned limit, unsigned n)
+{
+	if (n > 1) {
+		t->burst = true;
+		t->lonely = 0;
+		t->interval = PROBE_MIN;
+	} else if (t->burst) {
+		t->burst = ++t->lonely < 2;
+		t->skip = t->burst ? 0 : t->interval;
+	} else if (limit > 1) {
+		t->interval = MIN(t->interval * 2, (unsigned)PROBE_MAX);
+		t->skip = t->interval;
+	}
+}
+
+static void receive(struct tap *t)
+{
+	unsigned limit = round_limit(t), n = 0;
+	enum round r = ROUND_FRAME;
+
+	while (n < limit && (r = read_frame(t)) == ROUND_FRAME)
+		n++;
+	if (n)
+		net_commit(&t->c);
+	note_round(t, limit, n);
+	if (r == ROUND_NO_ROOM)
+		listen_for(t, EPOLLIN, false);
+	else if (r == ROUND_EMPTY && t->c.draining)
+		net_drained(&t->c);
+}
+
+static void ready(struct watch *w, uint32_t events)
+{
+	struct tap *t = container_of(w, struct tap, watch);
+
+	if (events & (EPOLLERR | EPOLLHUP)) {
+		lost(t);
+		return;
+	}
+	if (events & EPOLLOUT) {
+		listen_for(t, EPOLLOUT, false);
+		net_wake_peer(&t->c, NET_WAKE_ROOM);
+	}
+	if (events & EPOLLIN)
+		receive(t);
+}
+
+/* ---- to the tap ---- */
+
+static ssize_t write_frame(struct tap *t, const struct batch *b, const struct frame *f)
+{
+	struct iovec *iov = frame_iov(b, f), whole[2];
+	unsigned cnt = f->cnt;
+	ssize_t n;
+
+	if (unlikely(cnt + t->dev.vnet_hdr > IOV_MAX)) { /* more pieces than the kernel takes: in one */
+		whole[1] =
+			(struct iovec){ t->spill, iov_read_at(iov, cnt, 0, t->spill, MIN(f->len, sizeof(t->spill))) };
+		iov = whole + 1;
+		cnt = 1;
+	}
+	if (t->dev.vnet_hdr) {
+		net_vnet_encode(&f->meta, &t->tx_hdr.hdr);
+		*--iov = (struct iovec){ &t->tx_hdr, TAP_VNET_HDR_LEN };
+		cnt++;
+	}
+	do
+		n = writev(t->dev.fd, iov, (int)cnt);
+	while (unlikely(n < 0 && errno == EINTR));
+	return n;
+}
+
+static void write_error(struct tap *t, int code)
+{
+	net_drop_rx(&t->c, code == EIO || code == EBADFD ? NET_DROP_TAP_DOWN : NET_DROP_WIRE_REFUSED);
+	if (code == EBADFD)
+		lost(t);
+}
+
+static unsigned tap_send(struct net_client *c, struct batch *b)
+{
+	struct tap *t = to_tap(c);
+	uint64_t bytes = 0;
+	unsigned i, out = 0;
+
+	for (i = 0; i < b->n; i++) {
+		const struct frame *f = &b->frame[i];
+
+		if (unlikely(f->len < ETH_HDR_LEN)) { /* the kernel was not always careful with those */
+			net_drop_rx(c, NET_DROP_TOO_SHORT);
+			continue;
+		}
+		if (likely(write_frame(t, b, f) >= 0)) {
+			bytes += f->len;
+			out++;
+		} else if (errno == EAGAIN) {
+			listen_for(t, EPOLLOUT, true);
+			break;
+		} else {
+			write_error(t, errno);
+		}
+	}
+	net_count_rx_out(c, out, bytes);
+	return i;
+}
+
+/* ---- client ---- */
+
+static void tap_wake(struct net_client *c, unsigned what)
+{
+	if (what & NET_WAKE_ROOM)
+		listen_for(to_tap(c), EPOLLIN, true);
+}
+
+static void tap_start(struct net_client *c)
+{
+	struct tap *t = to_tap(c);
+
+	t->events = EPOLLIN;
+	if (t->lost)
+		rest(t);
+	else
+		watch_again_later(t);
+}
+
+static void tap_quiesce(struct net_client *c)
+{
+	struct tap *t = to_tap(c);
+
+	watch_del(&t->watch);
+	timer_cancel(&t->retry);
+}
+
+static uint32_t tap_set_offload(struct net_client *c, uint32_t takes)
+{
+	struct tap *t = to_tap(c);
+
+	if (t->dev.vnet_hdr)
+		tap_dev_set_offload(&t->dev, takes);
+	return t->dev.gives;
+}
+
+static json_t *tap_describe(struct net_client *c)
+{
+	struct tap *t = to_tap(c);
+
+	return json_pack("{s:s, s:b, s:i, s:b}", "ifname", t->dev.ifname, "vnet_hdr", t->dev.vnet_hdr, "sndbuf",
+			 t->dev.sndbuf, "deleted", t->lost);
+}
+
+static void tap_info(struct net_client *c, char *buf, size_t size)
+{
+	struct tap *t = to_tap(c);
+
+	snprintf(buf, size, "ifname=%s,vnet_hdr=%s", t->dev.ifname, t->dev.vnet_hdr ? "on" : "off");
+}
+
+static void tap_destroy(struct net_client *c)
+{
+	struct tap *t = to_tap(c);
+	struct error err;
+
+	if (t->downscript && script_run(t->downscript, t->dev.ifname, SCRIPT_TIMEOUT_MS, &err))
+		log_warn("%s: downscript: %s", c->name, err.msg);
+	tap_dev_close(&t->dev);
+	free(t->downscript);
+	free(t);
+}
+
+static const struct net_client_ops tap_ops = {
+	.type = "tap",
+	.send = tap_send,
+	.wake = tap_wake,
+	.start = tap_start,
+	.quiesce = tap_quiesce,
+	.set_offload = tap_set_offload,
+	.describe = tap_describe,
+	.info = tap_info,
+	.destroy = tap_destroy,
+};
+
+/* ---- options ---- */
+
+struct tap_opts {
+	char *ifname, *fd, *script, *downscript;
+	uint64_t sndbuf;
+	uint8_t vnet_hdr, vhost;
+	bool vhostforce;
+	char *br, *helper, *fds, *vhostfd, *vhostfds;
+	uint32_t queues, poll_us;
+};
+
+#define O(field, name, kind, ...) OPT_F(struct tap_opts, field, name, kind, __VA_ARGS__)
+
+static const struct opt tap_options[] = {
+	O(ifname, "ifname", OPT_STR, .arg = "name", .help = "the interface; without it the kernel picks a name"),
+	O(fd, "fd", OPT_STR, .arg = "n", .help = "an open tap instead of ifname, inherited as descriptor n"),
+	O(script, "script", OPT_STR, .arg = "path|no",
+	  .help = "program to set the interface up, run as: path ifname; default " DEFAULT_SCRIPT ", if it exists"),
+	O(downscript, "downscript", OPT_STR, .arg = "path|no",
+	  .help = "program to take the interface down at the end; default " DEFAULT_DOWNSCRIPT ", if it exists"),
+	O(sndbuf, "sndbuf", OPT_SIZE, .def = "0",
+	  .help = "bytes under way to the host before the guest waits; 0: no limit"),
+	O(vnet_hdr, "vnet_hdr", OPT_ONOFFAUTO, .def = "auto", .help = "offloads to and from the host; auto: if it can"),
+	O(queues, "queues", OPT_UINT, .def = "1", .min = 1, .max = 1024, .help = "queues; only 1 is offered"),
+	O(fds, "fds", OPT_STR, .arg = "n:n...", .help = "one descriptor a queue; not offered, see fd"),
+	O(br, "br", OPT_STR, .arg = "bridge", .help = "bridge for helper; not offered"),
+	O(helper, "helper", OPT_STR, .arg = "command", .help = "program that opens the tap; not offered"),
+	O(vhost, "vhost", OPT_ONOFFAUTO, .def = "off", .help = "in-kernel data path; not offered"),
+	O(vhostforce, "vhostforce", OPT_BOOL, .def = "off", .help = "as vhost"),
+	O(vhostfd, "vhostfd", OPT_STR, .arg = "n", .help = "as vhost"),
+	O(vhostfds, "vhostfds", OPT_STR, .arg = "n:n...", .help = "as vhost"),
+	O(poll_us, "poll-us", OPT_UINT, .def = "0", .help = "as vhost"),
+	OPT_END,
+};
+
+static int check_offered(const struct tap_opts *o, struct error *err)
+{
+	if (o->vhost == OPT_ON || o->vhostforce || o->vhostfd || o->vhostfds || o->poll_us)
+		return fail(err, ENOTSUP,
+			    "%s is not offered yet; leave out all vhost options, the tap is served by vwire",
+			    o->vhost == OPT_ON ? "vhost=on" :
+			    o->vhostforce      ? "vhostforce=on" :
+			    o->poll_us	       ? "poll-us" :
+						 "vhostfd");
+	if (o->queues != 1)
+		return fail(err, ENOTSUP, "queues=%u: only queues=1 is offered yet", o->queues);
+	if (o->fds)
+		return fail(err, ENOTSUP, "fds=%s: several queues are not offered yet; pass one with fd=", o->fds);
+	if (o->helper || o->br)
+		return fail(err, ENOTSUP,
+			    "%s=%s is not offered yet; make the interface first and use ifname=, or pass it with fd=",
+			    o->helper ? "helper" : "br", o->helper ? o->helper : o->br);
+	return 0;
+}
+
+static int check_fd_alone(const struct tap_opts *o, struct error *err)
+{
+	const char *other = o->ifname		    ? "ifname" :
+			    o->script		    ? "script" :
+			    o->downscript	    ? "downscript" :
+			    o->vnet_hdr != OPT_AUTO ? "vnet_hdr" :
+						      NULL;
+
+	if (o->fd && other)
+		return fail(err, EINVAL,
+			    "fd=%s and %s= exclude each other: who opened the tap has decided that; leave out %s=",
+			    o->fd, other, other);
+	return 0;
+}
+
+struct fd_user {
+	int fd;
+	const char *name;
+};
+
+static void find_fd_user(struct net_client *c, void *arg)
+{
+	struct fd_user *u = arg;
+
+	if (c->ops == &tap_ops && to_tap(c)->dev.fd == u->fd)
+		u->name = c->name;
+}
+
+static int adopt(struct tap_dev *d, const char *text, int sndbuf, struct error *err)
+{
+	struct error why;
+	struct fd_user user = { .name = NULL };
+	uint64_t fd;
+
+	if (parse_uint(text, 3, INT_MAX, &fd, &why))
+		return fail(err, EINVAL, "fd=%s: the number of an open descriptor, 3 or above, is wanted", text);
+	user.fd = (int)fd;
+	net_client_each(find_fd_user, &user);
+	if (user.name)
+		return fail(err, EBUSY, "fd=%s: this descriptor is used by \"%s\" already", text, user.name);
+	return tap_dev_adopt(d, (int)fd, sndbuf, err);
+}
+
+/* The script that is to be run: none, the one named, or the default if there is one. */
+static const char *script_path(const char *option, const char *def)
+{
+	if (option)
+		return *option && strcmp(option, "no") ? option : NULL;
+	return access(def, F_OK) == 0 ? def : NULL;
+}
+
+static int run_up_script(const char *path, const char *ifname, struct error *err)
+{
+	int ret = path ? script_run(path, ifname, SCRIPT_TIMEOUT_MS, err) : 0;
+
+	if (ret)
+		error_prefix(err, "script=%s: ", path);
+	return ret;
+}
+
+static int open_device(struct tap_dev *d, const struct tap_opts *o, struct error *err)
+{
+	int sndbuf = o->sndbuf && o->sndbuf < INT_MAX ? (int)o->sndbuf : INT_MAX;
+
+	if (o->fd)
+		return adopt(d, o->fd, sndbuf, err);
+	return tap_dev_open(d, o->ifname, o->vnet_hdr, sndbuf, err);
+}
+
+static void init_client(struct tap *t, const char *id, struct loop *loop)
+{
+	t->c.ops = &tap_ops;
+	t->c.kind = NET_KIND_BACKEND;
+	t->c.loop = loop;
+	t->c.takes = t->dev.offloads;
+	t->c.gives = t->dev.gives;
+	t->c.max_frame = NET_FRAME_MAX;
+	snprintf(t->c.name, sizeof(t->c.name), "%s", id);
+	t->want = WANT_PLAIN;
+	t->interval = PROBE_MIN;
+	watch_init(&t->watch, "tap", t->dev.fd, ready);
+	timer_init(&t->retry, loop, CLOCK_HOST_NS, retry);
+}
+
+static int join_network(struct tap *t, const struct tap_opts *o, struct error *err)
+{
+	const char *down = o->fd ? NULL : script_path(o->downscript, DEFAULT_DOWNSCRIPT);
+	int ret;
+
+	if (down && !(t->downscript = strdup(down)))
+		return fail(err, ENOMEM, "no memory");
+	ret = net_client_add(&t->c, err);
+	if (ret)
+		return ret;
+	ret = run_up_script(o->fd ? NULL : script_path(o->script, DEFAULT_SCRIPT), t->dev.ifname, err);
+	if (ret)
+		net_client_remove(&t->c);
+	return ret;
+}
+
+static int tap_create(const char *id, const void *opts, struct loop *loop, struct error *err)
+{
+	const struct tap_opts *o = opts;
+	struct tap *t;
+	int ret = check_offered(o, err);
+
+	if (!ret)
+		ret = check_fd_alone(o, err);
+	if (ret)
+		return ret;
+	t = calloc(1, sizeof(*t));
+	if (!t)
+		return fail(err, ENOMEM, "no memory");
+	ret = open_device(&t->dev, o, err);
+	if (!ret) {
+		init_client(t, id, loop);
+		ret = join_network(t, o, err);
+		if (ret && !o->fd)
+			tap_dev_close(&t->dev);
+	}
+	if (ret) {
+		free(t->downscript);
+		free(t);
+	}
+	return ret;
+}
+
+const struct netdev_type tap_netdev = {
+	.name = "tap",
+	.help = "an interface of the host",
+	.opts = tap_options,
+	.opts_size = sizeof(struct tap_opts),
+	.create = tap_create,
+};

@@ -1,0 +1,241 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* A tap device of the kernel: opening, adopting, settings. */
+#include "backend/tap_dev.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <linux/if_tun.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include "net/frame.h"
+
+#ifndef TUN_F_USO4 /* uapi headers since 6.2 */
+#define TUN_F_USO4 0x20
+#define TUN_F_USO6 0x40
+#endif
+
+#define TUN_PATH "/dev/net/tun"
+
+/* The kernel takes segmented frames only together with partial checksums. */
+static unsigned to_tun(uint32_t off)
+{
+	unsigned t = 0;
+
+	if (!(off & NET_OFF_CSUM))
+		return 0;
+	t |= TUN_F_CSUM;
+	t |= off & NET_OFF_TSO4 ? TUN_F_TSO4 : 0;
+	t |= off & NET_OFF_TSO6 ? TUN_F_TSO6 : 0;
+	if ((off & NET_OFF_ECN) && (off & (NET_OFF_TSO4 | NET_OFF_TSO6)))
+		t |= TUN_F_TSO_ECN;
+	t |= off & NET_OFF_UFO ? TUN_F_UFO : 0;
+	t |= off & NET_OFF_USO ? TUN_F_USO4 | TUN_F_USO6 : 0;
+	return t;
+}
+
+static uint32_t from_tun(unsigned t)
+{
+	uint32_t off = 0;
+
+	off |= t & TUN_F_CSUM ? NET_OFF_CSUM : 0;
+	off |= t & TUN_F_TSO4 ? NET_OFF_TSO4 : 0;
+	off |= t & TUN_F_TSO6 ? NET_OFF_TSO6 : 0;
+	off |= t & TUN_F_TSO_ECN ? NET_OFF_ECN : 0;
+	off |= t & TUN_F_UFO ? NET_OFF_UFO : 0;
+	off |= t & TUN_F_USO4 ? NET_OFF_USO : 0;
+	return off;
+}
+
+int tap_dev_set_offload(struct tap_dev *d, uint32_t offloads)
+{
+	unsigned t = to_tun(offloads & d->offloads);
+
+	if (ioctl(d->fd, TUNSETOFFLOAD, (unsigned long)t) < 0)
+		return -errno;
+	d->gives = from_tun(t);
+	return 0;
+}
+
+/* What the kernel can is found by asking for it; the device then gives plain frames until somebody takes more. */
+static void probe_offloads(struct tap_dev *d)
+{
+	static const uint32_t sets[] = {
+		NET_OFF_ALL,
+		NET_OFF_ALL & ~NET_OFF_USO,
+		NET_OFF_ALL & ~(NET_OFF_USO | NET_OFF_UFO),
+		NET_OFF_CSUM,
+	};
+
+	for (unsigned i = 0; d->vnet_hdr && i < ARRAY_SIZE(sets); i++) {
+		d->offloads = sets[i];
+		if (tap_dev_set_offload(d, sets[i]) == 0)
+			break;
+		d->offloads = 0;
+	}
+	tap_dev_set_offload(d, 0);
+}
+
+static int configure(struct tap_dev *d, struct error *err)
+{
+	int len = TAP_VNET_HDR_LEN, le = 1;
+
+	if (d->vnet_hdr && ioctl(d->fd, TUNSETVNETHDRSZ, &len) < 0)
+		return fail(err, errno, "%s: the kernel refuses vnet headers of %d bytes: %s", d->ifname, len,
+			    errno_str(errno));
+	/* Kernels that do not know it use the host's order, which is the same on a little-endian host. */
+	if (d->vnet_hdr && ioctl(d->fd, TUNSETVNETLE, &le) < 0 && __BYTE_ORDER != __LITTLE_ENDIAN)
+		return fail(err, errno, "%s: the kernel has no little-endian vnet headers; use vnet_hdr=off",
+			    d->ifname);
+	if (ioctl(d->fd, TUNSETSNDBUF, &d->sndbuf) < 0 && d->sndbuf != INT_MAX)
+		return fail(err, errno, "sndbuf=%d: the kernel refuses it: %s", d->sndbuf, errno_str(errno));
+	return 0;
+}
+
+/* ---- opening ---- */
+
+static int check_ifname(const char *name, struct error *err)
+{
+	bool bad = !*name || !strcmp(name, ".") || !strcmp(name, "..");
+
+	if (strlen(name) >= IFNAMSIZ)
+		return fail(err, EINVAL, "ifname=%s: an interface's name has at most %d characters", name,
+			    IFNAMSIZ - 1);
+	for (const char *p = name; *p; p++)
+		bad |= *p == '/' || *p == ':' || *p == '%' || isspace((unsigned char)*p) || !isprint((unsigned char)*p);
+	if (bad)
+		return fail(err, EINVAL,
+			    "ifname=%s: this is no name of an interface; a name has 1 to %d characters, without "
+			    "'/', ':', '%%' and space",
+			    name, IFNAMSIZ - 1);
+	return 0;
+}
+
+static int open_error(int code, struct error *err)
+{
+	if (code == ENOENT || code == ENODEV || code == ENXIO)
+		return fail(err, code, TUN_PATH ": %s; load the driver: modprobe tun", errno_str(code));
+	if (code == EACCES || code == EPERM)
+		return fail(err, code, TUN_PATH ": %s; let the user read and write it, or pass an open tap with fd=",
+			    errno_str(code));
+	return fail(err, code, TUN_PATH ": %s", errno_str(code));
+}
+
+static int attach_error(const char *ifname, int code, struct error *err)
+{
+	const char *shown = ifname ? ifname : "";
+
+	if (code == EPERM)
+		return fail(err, code,
+			    "ifname=%s: no permission; it needs CAP_NET_ADMIN, or make the interface first: ip tuntap "
+			    "add %s mode tap user $USER",
+			    shown, ifname ? ifname : "tap0");
+	if (code == EBUSY)
+		return fail(err, code, "ifname=%s: the interface is in use by another program; choose a different one",
+			    shown);
+	if (code == EINVAL)
+		return fail(err, code,
+			    "ifname=%s: the interface exists and is no tap with one queue; make it with: ip tuntap add "
+			    "%s mode tap",
+			    shown, ifname ? ifname : "tap0");
+	return fail(err, code, "ifname=%s: cannot attach to the interface: %s", shown, errno_str(code));
+}
+
+static int attach(int fd, const char *ifname, short flags, char got[IFNAMSIZ])
+{
+	struct ifreq ifr = { .ifr_flags = flags };
+
+	if (ifname)
+		memcpy(ifr.ifr_name, ifname, strlen(ifname) + 1);
+	if (ioctl(fd, TUNSETIFF, &ifr) < 0)
+		return -errno;
+	memcpy(got, ifr.ifr_name, IFNAMSIZ);
+	return 0;
+}
+
+static int choose_flags(struct tap_dev *d, enum onoffauto vnet_hdr, struct error *err)
+{
+	unsigned features = 0;
+
+	if (ioctl(d->fd, TUNGETFEATURES, &features) < 0)
+		features = IFF_TAP | IFF_NO_PI;
+	d->vnet_hdr = vnet_hdr != OPT_OFF && (features & IFF_VNET_HDR);
+	if (vnet_hdr == OPT_ON && !d->vnet_hdr)
+		return fail(err, ENOTSUP, "vnet_hdr=on: this kernel's tap has no vnet headers; leave it out");
+	d->flags = (short)(IFF_TAP | IFF_NO_PI | (d->vnet_hdr ? IFF_VNET_HDR : 0));
+	return 0;
+}
+
+int tap_dev_open(struct tap_dev *d, const char *ifname, enum onoffauto vnet_hdr, int sndbuf, struct error *err)
+{
+	int ret = ifname ? check_ifname(ifname, err) : 0;
+
+	*d = (struct tap_dev){ .fd = -1, .sndbuf = sndbuf };
+	if (ret)
+		return ret;
+	d->fd = open(TUN_PATH, O_RDWR | O_NONBLOCK | O_CLOEXEC);
+	if (d->fd < 0)
+		return open_error(errno, err);
+	ret = choose_flags(d, vnet_hdr, err);
+	if (!ret && (ret = attach(d->fd, ifname ? ifname : "tap%d", d->flags, d->ifname)))
+		attach_error(ifname, -ret, err);
+	if (!ret)
+		ret = configure(d, err);
+	if (ret) {
+		tap_dev_close(d);
+		return ret;
+	}
+	probe_offloads(d);
+	return 0;
+}
+
+/* ---- adopting ---- */
+
+int tap_dev_adopt(struct tap_dev *d, int fd, int sndbuf, struct error *err)
+{
+	struct ifreq ifr = { .ifr_flags = 0 };
+	int fl = fcntl(fd, F_GETFL), ret;
+
+	*d = (struct tap_dev){ .fd = fd, .sndbuf = sndbuf };
+	if (fl < 0)
+		return fail(err, EBADF, "fd=%d: this descriptor is not open; the program that starts vwire opens it",
+			    fd);
+	if (ioctl(fd, TUNGETIFF, &ifr) < 0)
+		return fail(err, EINVAL, "fd=%d: this descriptor is no tap that is attached to an interface", fd);
+	if (!(ifr.ifr_flags & IFF_TAP) || !(ifr.ifr_flags & IFF_NO_PI))
+		return fail(err, EINVAL,
+			    "fd=%d: the interface %.15s is no tap without packet information (IFF_TAP | IFF_NO_PI)", fd,
+			    ifr.ifr_name);
+	memcpy(d->ifname, ifr.ifr_name, IFNAMSIZ);
+	d->flags = (short)(ifr.ifr_flags & (IFF_TAP | IFF_NO_PI | IFF_VNET_HDR | IFF_MULTI_QUEUE));
+	d->vnet_hdr = ifr.ifr_flags & IFF_VNET_HDR;
+	if (fcntl(fd, F_SETFL, fl | O_NONBLOCK) < 0 || fcntl(fd, F_SETFD, FD_CLOEXEC) < 0)
+		return fail(err, errno, "fd=%d: %s", fd, errno_str(errno));
+	ret = configure(d, err);
+	if (!ret)
+		probe_offloads(d);
+	return ret;
+}
+
+int tap_dev_reattach(struct tap_dev *d)
+{
+	uint32_t gives = d->gives;
+	int ret;
+
+	if (!if_nametoindex(d->ifname)) /* it is not ours to make */
+		return -ENODEV;
+	ret = attach(d->fd, d->ifname, d->flags, d->ifname);
+	if (ret && ret != -EEXIST)
+		return ret;
+	ret = configure(d, NULL);
+	return ret ? ret : tap_dev_set_offload(d, gives);
+}
+
+void tap_dev_close(struct tap_dev *d)
+{
+	if (d->fd >= 0)
+		close(d->fd);
+	d->fd = -1;
+}

@@ -1,0 +1,297 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* A wire with a real backend at one end and a fake NIC at the other. */
+#include "../unit/unit.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/csum.h"
+#include "base/iov.h"
+#include "bench.h"
+#include "ctl/types.h"
+
+static const uint8_t nic_mac[6] = { 0x52, 0x54, 0, 0x12, 0x34, 0x56 };
+static int fds_before;
+
+bool bench_isolate(void)
+{
+	int fd;
+
+	if (unshare(CLONE_NEWNET) < 0) {
+		printf("needs root, to make a network namespace\n");
+		return false;
+	}
+	/* No router solicitations among the frames that are counted. */
+	fd = open("/proc/sys/net/ipv6/conf/default/disable_ipv6", O_WRONLY);
+	if (fd >= 0) {
+		if (write(fd, "1", 1) != 1)
+			printf("IPv6 stays on\n");
+		close(fd);
+	}
+	return run_ip("link set lo up");
+}
+
+bool run_ip(const char *fmt, ...)
+{
+	char args[200], cmd[256];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(args, sizeof(args), fmt, ap);
+	va_end(ap);
+	snprintf(cmd, sizeof(cmd), "PATH=$PATH:/usr/sbin:/sbin ip %s", args);
+	return system(cmd) == 0;
+}
+
+int count_fds(void)
+{
+	DIR *d = opendir("/proc/self/fd");
+	int n = -1; /* its own */
+
+	while (readdir(d))
+		n++;
+	closedir(d);
+	return n;
+}
+
+int try_netdev(struct loop *loop, const char *netdev, struct error *err)
+{
+	struct opt_list l;
+	int ret;
+
+	netdev_types_init(netdev_types);
+	ret = opt_list_parse(netdev, "type", &l, err);
+	if (ret)
+		return ret;
+	ret = netdev_add(&l, loop, err);
+	opt_list_free(&l);
+	return ret;
+}
+
+void bench_open(struct bench *b, const char *netdev, void (*after)(struct bench *b))
+{
+	struct error err = { 0 };
+
+	fds_before = count_fds();
+	b->loop = loop_new("test", &err);
+	assert_non_null(b->loop);
+	if (try_netdev(b->loop, netdev, &err)) {
+		print_error("%s: %s\n", netdev, err.msg);
+		assert_true(false);
+	}
+	b->back = net_client_find("net0", 0);
+	b->nic = fake_new("nic0", NET_KIND_NIC, &fake_lender_ops, b->loop);
+	assert_int_equal(net_connect(&b->nic->c, b->back, &err), 0);
+	if (after)
+		after(b);
+	net_start(&b->nic->c);
+	assert_true(resolve(b));
+}
+
+void check_accounts(struct bench *b)
+{
+	assert_true(net_account_balanced(&b->nic->c.tx));
+	assert_true(net_account_balanced(&b->nic->c.rx));
+	assert_true(net_account_balanced(&b->back->tx));
+	assert_true(net_account_balanced(&b->back->rx));
+	assert_int_equal(counter_get(&b->nic->c.tx.out), counter_get(&b->back->rx.in));
+	assert_int_equal(counter_get(&b->back->tx.out), counter_get(&b->nic->c.rx.in));
+}
+
+void bench_close(struct bench *b)
+{
+	struct error err;
+
+	net_quiesce(&b->nic->c);
+	check_accounts(b);
+	assert_int_equal(netdev_del("net0", &err), 0);
+	assert_false(b->nic->link);
+	assert_null(net_client_find("net0", 0));
+	assert_true(net_account_balanced(&b->nic->c.tx));
+	fake_free(b->nic);
+	loop_free(b->loop);
+	assert_int_equal(count_fds(), fds_before);
+}
+
+static uint64_t now_ms(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+}
+
+bool until(struct bench *b, bool (*cond)(struct bench *b, unsigned arg), unsigned arg, unsigned ms)
+{
+	uint64_t end = now_ms() + ms;
+
+	while (!cond(b, arg)) {
+		if (now_ms() >= end)
+			return false;
+		if (!loop_turn(b->loop))
+			usleep(200);
+	}
+	return true;
+}
+
+static bool never(struct bench *b, unsigned arg)
+{
+	(void)b;
+	(void)arg;
+	return false;
+}
+
+void idle(struct bench *b, unsigned ms)
+{
+	until(b, never, 0, ms);
+}
+
+/* ---- ARP and ping ---- */
+
+static bool arp_answered(struct bench *b, unsigned arg)
+{
+	(void)arg;
+	for (unsigned i = 0; i < b->nic->n_got; i++) {
+		const struct fake_frame *g = &b->nic->got[i];
+
+		if (g->len >= 42 && !memcmp(g->bytes + 12, "\x08\x06", 2) && g->bytes[21] == 2) {
+			memcpy(b->host_mac, g->bytes + 22, 6);
+			return true;
+		}
+	}
+	return false;
+}
+
+static unsigned send_one(struct bench *b, uint8_t *p, size_t len)
+{
+	struct iovec arena[3 * NET_BATCH];
+	struct batch batch = { .iov = arena };
+	unsigned n;
+
+	batch_add(&batch, p, len, NULL);
+	n = net_send(&b->nic->c, &batch);
+	net_count_tx_in(&b->nic->c, n);
+	return n;
+}
+
+bool resolve(struct bench *b)
+{
+	static const uint8_t ask[22] = { 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x52, 0x54, 0, 0x12, 0x34,
+					 0x56, 8,    6,	   0,	 1,    8,    0,	   6,	 4, 0,	  1 };
+	uint8_t p[60] = { 0 };
+	bool ok = false;
+
+	memcpy(p, ask, sizeof(ask));
+	memcpy(p + 22, nic_mac, 6);
+	memcpy(p + 28, "\x0a\x00\x02\x0f", 4);
+	memcpy(p + 38, "\x0a\x00\x02\x02", 4);
+	/* More than once: the kernel brings an interface that got a carrier to life when it sees fit. */
+	for (unsigned i = 0; i < 20 && !ok; i++) {
+		if (send_one(b, p, sizeof(p)) != 1)
+			return false;
+		ok = until(b, arp_answered, 0, 250);
+	}
+	fake_forget(b->nic);
+	return ok;
+}
+
+static void put16(uint8_t *p, unsigned v)
+{
+	p[0] = (uint8_t)(v >> 8);
+	p[1] = (uint8_t)v;
+}
+
+size_t make_ping(struct bench *b, uint8_t *p, unsigned seq, size_t n)
+{
+	static const uint8_t ip[20] = { 0x45, 0, 0, 0, 0, 0, 0, 0, 64, 1, 0, 0, 10, 0, 2, 15, 10, 0, 2, 2 };
+	uint16_t c;
+
+	memcpy(p, b->host_mac, 6);
+	memcpy(p + 6, nic_mac, 6);
+	put16(p + 12, 0x0800);
+	memcpy(p + 14, ip, 20);
+	put16(p + 16, (unsigned)(28 + n));
+	put16(p + 18, seq);
+	c = (uint16_t)~csum_fold(csum_add(0, p + 14, 20));
+	memcpy(p + 24, &c, 2);
+	memset(p + 34, 0, 8);
+	p[34] = 8;
+	put16(p + 38, 0x7777);
+	put16(p + 40, seq);
+	for (size_t i = 0; i < n; i++)
+		p[42 + i] = (uint8_t)(seq * 3 + i);
+	c = (uint16_t)~csum_fold(csum_add(0, p + 34, 8 + n));
+	memcpy(p + 36, &c, 2);
+	return 42 + n;
+}
+
+unsigned send_pings(struct bench *b, unsigned seq, unsigned count, size_t n)
+{
+	static uint8_t p[NET_BATCH][10000];
+	struct iovec arena[3 * NET_BATCH];
+	struct batch batch = { .iov = arena };
+	unsigned sent;
+
+	for (unsigned i = 0; i < count; i++)
+		batch_add(&batch, p[i], make_ping(b, p[i], seq + i, n), NULL);
+	sent = net_send(&b->nic->c, &batch);
+	net_count_tx_in(&b->nic->c, sent);
+	return sent;
+}
+
+static bool is_pong(const struct fake_frame *g, unsigned seq, size_t n)
+{
+	const uint8_t *p = g->bytes;
+
+	if (g->len < 42 + n || p[12] != 8 || p[13] != 0 || p[23] != 1 || p[34] != 0)
+		return false;
+	if ((unsigned)(p[38] << 8 | p[39]) != 0x7777 || (unsigned)(p[40] << 8 | p[41]) != seq)
+		return false;
+	for (size_t i = 0; i < n; i++) {
+		if (p[42 + i] != (uint8_t)(seq * 3 + i))
+			return false;
+	}
+	return true;
+}
+
+unsigned count_pongs(struct bench *b, unsigned seq, unsigned count, size_t n)
+{
+	unsigned found = 0;
+
+	for (unsigned i = 0; i < count; i++) {
+		for (unsigned k = 0; k < b->nic->n_got; k++) {
+			if (is_pong(&b->nic->got[k], seq + i, n)) {
+				found++;
+				break;
+			}
+		}
+	}
+	return found;
+}
+
+struct expected {
+	unsigned seq, count;
+	size_t n;
+};
+
+static struct expected expected;
+
+static bool all_pongs(struct bench *b, unsigned arg)
+{
+	(void)arg;
+	return count_pongs(b, expected.seq, expected.count, expected.n) == expected.count;
+}
+
+bool pings_work(struct bench *b, unsigned seq, unsigned count, size_t n)
+{
+	bool ok;
+
+	expected = (struct expected){ seq, count, n };
+	ok = send_pings(b, seq, count, n) == count && until(b, all_pongs, 0, 5000);
+	fake_forget(b->nic);
+	return ok;
+}

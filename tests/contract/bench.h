@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * A wire with a real backend at one end and a fake NIC (fake_net.h) at the other, in a network namespace of its own. The
+ * NIC is the host 10.0.2.15; the backend's side answers ARP and ping as 10.0.2.2, whatever it is.
+ */
+#ifndef BENCH_H
+#define BENCH_H
+
+#include "../fake_net.h"
+
+struct bench {
+	struct loop *loop;
+	struct fake *nic;
+	struct net_client *back;
+	uint8_t host_mac[6];
+};
+
+/* Enter a network namespace (and make /proc/sys/net its own). False: not allowed; the reason is printed. */
+bool bench_isolate(void);
+/* `ip ARGS`; false if it failed. */
+bool run_ip(const char *fmt, ...) __printf(1, 2);
+int count_fds(void);
+
+/* Make the backend from -netdev options, after `before` and before the wire flows `after` (either may be NULL). */
+void bench_open(struct bench *b, const char *netdev, void (*after)(struct bench *b));
+void bench_close(struct bench *b); /* accounts balance, no descriptor is left: asserted */
+int try_netdev(struct loop *loop, const char *netdev, struct error *err);
+
+/* Run the loop until cond() or until the time is over; returns cond(). */
+bool until(struct bench *b, bool (*cond)(struct bench *b, unsigned arg), unsigned arg, unsigned ms);
+void idle(struct bench *b, unsigned ms);
+
+/* Learn host_mac, and let the host learn ours. */
+bool resolve(struct bench *b);
+/* An ICMP echo request with n bytes of payload; returns its length. */
+size_t make_ping(struct bench *b, uint8_t *p, unsigned seq, size_t n);
+/* Send `count` pings of n bytes, numbered from seq; returns how many were accepted. */
+unsigned send_pings(struct bench *b, unsigned seq, unsigned count, size_t n);
+/* Of the answers seq..seq+count-1 with n bytes, how many came, whole and unchanged? */
+unsigned count_pongs(struct bench *b, unsigned seq, unsigned count, size_t n);
+bool pings_work(struct bench *b, unsigned seq, unsigned count, size_t n);
+void check_accounts(struct bench *b);
+
+#endif

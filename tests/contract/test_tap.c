@@ -1,0 +1,630 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The tap backend against the kernel's: what its options refuse, and what the interface may do under it. */
+#include "../unit/unit.h"
+
+#include <arpa/inet.h>
+#include <fcntl.h>
+#include <linux/if_ether.h>
+#include <linux/if_packet.h>
+#include <linux/if_tun.h>
+#include <net/if.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "backend/script.h"
+#include "base/csum.h"
+#include "bench.h"
+#include "net/netdev.h"
+
+#define PLAIN "tap,id=net0,ifname=vtap0,script=no,downscript=no"
+
+static struct bench bench, *const b = &bench;
+static int packet_fd = -1;
+
+static void tap_up(struct bench *bb)
+{
+	(void)bb;
+	assert_true(run_ip("addr add 10.0.2.2/24 dev vtap0"));
+	assert_true(run_ip("link set vtap0 up"));
+}
+
+static int setup(void **state)
+{
+	(void)state;
+	bench_open(b, PLAIN, tap_up);
+	return 0;
+}
+
+static int setup_without_vnet_hdr(void **state)
+{
+	(void)state;
+	bench_open(b, PLAIN ",vnet_hdr=off", tap_up);
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	(void)state;
+	bench_close(b);
+	return 0;
+}
+
+/* ---- the other end: what passes the interface, with its vnet header ---- */
+
+static void open_packet(void)
+{
+	int on = 1;
+	struct sockaddr_ll a = { .sll_family = AF_PACKET,
+				 .sll_protocol = htons(ETH_P_ALL),
+				 .sll_ifindex = (int)if_nametoindex("vtap0") };
+
+	packet_fd = socket(AF_PACKET, SOCK_RAW | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	assert_true(packet_fd >= 0);
+	assert_int_equal(setsockopt(packet_fd, SOL_PACKET, PACKET_VNET_HDR, &on, sizeof(on)), 0);
+	assert_int_equal(setsockopt(packet_fd, SOL_PACKET, PACKET_IGNORE_OUTGOING, &on, sizeof(on)), 0);
+	assert_int_equal(bind(packet_fd, (struct sockaddr *)&a, sizeof(a)), 0);
+}
+
+static void close_packet(void)
+{
+	close(packet_fd);
+	packet_fd = -1;
+}
+
+static bool packet_send(const uint8_t *p, size_t len, const struct frame_meta *m)
+{
+	struct virtio_net_hdr h;
+	struct iovec iov[2] = { { &h, sizeof(h) }, { (void *)p, len } };
+
+	net_vnet_encode(m, &h);
+	return writev(packet_fd, iov, 2) == (ssize_t)(len + sizeof(h));
+}
+
+/* The next frame that came in, or 0. */
+static size_t packet_recv(uint8_t *p, size_t size, struct frame_meta *m)
+{
+	struct virtio_net_hdr h;
+	struct iovec iov[2] = { { &h, sizeof(h) }, { p, size } };
+	ssize_t n = readv(packet_fd, iov, 2);
+
+	if (n < (ssize_t)sizeof(h))
+		return 0;
+	n -= (ssize_t)sizeof(h);
+	assert_int_equal(net_vnet_decode(&h, (size_t)n, m), NET_OK);
+	return (size_t)n;
+}
+
+static bool tcp_csum_good(const uint8_t *p, size_t len)
+{
+	uint8_t tail[4] = { 0, 6, (uint8_t)((len - 34) >> 8), (uint8_t)(len - 34) };
+
+	return csum_fold(csum_add(csum_add(csum_add(0, p + 26, 8), tail, 4), p + 34, len - 34)) == 0xffff;
+}
+
+/* TCP segments among what the NIC got, from sequence number 1000 on: bytes in order, none above mss. */
+static size_t stream_length(const struct fake *nic, size_t mss, bool summed)
+{
+	uint32_t at = 1000;
+
+	for (unsigned i = 0; i < nic->n_got; i++) {
+		const uint8_t *p = nic->got[i].bytes;
+		size_t len = nic->got[i].len;
+
+		if (len < 54 || p[12] != 8 || p[13] != 0 || p[23] != 6)
+			continue;
+		assert_true(len - 54 <= mss);
+		assert_int_equal((uint32_t)p[38] << 24 | p[39] << 16 | p[40] << 8 | p[41], at);
+		if (summed)
+			assert_true(tcp_csum_good(p, len));
+		for (size_t k = 54; k < len; k++, at++)
+			assert_int_equal(p[k], at % 251);
+	}
+	return at - 1000;
+}
+
+static size_t make_tso(uint8_t *p, uint32_t seq, size_t n, struct frame_meta *m)
+{
+	size_t len = make_tcp(p, seq, n, m);
+
+	m->gso = NET_GSO_TCP4;
+	m->gso_size = 1448;
+	return len;
+}
+
+/* ---- offloads ---- */
+
+static uint8_t big[NET_FRAME_MAX];
+
+/* Frames of 64 KiB wait in the tap; then the guest turns all its offloads off; then it receives. */
+static void gso_frames_that_waited(void **state)
+{
+	struct frame_meta m;
+	size_t len;
+
+	(void)state;
+	open_packet();
+	fake_room(b->nic, 0);
+	for (unsigned i = 0; i < 20; i++) {
+		len = make_tso(big, 1000 + i * 65000, 65000, &m);
+		assert_true(packet_send(big, len, &m));
+	}
+	close_packet();
+	idle(b, 10);
+	net_takes_changed(&b->nic->c, 0);
+	b->nic->window = 1526;
+	fake_room(b->nic, 100); /* and not for all of them at once */
+	idle(b, 10);
+	assert_int_equal(b->nic->n_got, 100);
+	assert_int_equal(counter_get(&b->back->tx.held), 3 * 45 - 100);
+	assert_true(counter_get(&b->back->tx.made) > 100); /* the kernel did not cut them */
+	check_accounts(b);
+	fake_room(b->nic, FAKE_ALL);
+	idle(b, 50);
+	for (unsigned i = 0; i < b->nic->n_got; i++)
+		assert_int_equal(frame_needs(&b->nic->got[i].meta), 0);
+	assert_int_equal(stream_length(b->nic, 1448, true), 20 * 65000);
+	assert_true(b->back->direct); /* the old frames are through */
+	fake_forget(b->nic);
+	assert_true(pings_work(b, 1, 4, 1000));
+}
+
+/* With all offloads a segment of 64 KiB goes straight through, both ways. */
+static void gso_straight(void **state)
+{
+	struct iovec arena[3 * NET_BATCH];
+	struct batch batch = { .iov = arena };
+	struct frame_meta m, got;
+	static uint8_t back[NET_FRAME_MAX];
+	size_t len = make_tso(big, 1000, 65000, &m);
+
+	(void)state;
+	open_packet();
+	assert_true(packet_send(big, len, &m));
+	idle(b, 10);
+	assert_int_equal(b->nic->n_got, 1);
+	assert_int_equal(b->nic->got[0].len, len);
+	assert_int_equal(b->nic->got[0].meta.gso, NET_GSO_TCP4);
+	assert_int_equal(b->nic->got[0].meta.gso_size, 1448);
+	batch_add(&batch, big, len, &m);
+	net_count_tx_in(&b->nic->c, net_send(&b->nic->c, &batch));
+	assert_int_equal(packet_recv(back, sizeof(back), &got), len);
+	assert_int_equal(got.gso, NET_GSO_TCP4);
+	assert_memory_equal(back, big, len);
+	assert_int_equal(counter_get(&b->nic->c.tx.made), 0);
+	close_packet();
+}
+
+/* Without vnet headers the guest keeps its offloads: they are done here. */
+static void without_vnet_hdr(void **state)
+{
+	struct iovec arena[3 * NET_BATCH];
+	struct batch batch = { .iov = arena };
+	struct frame_meta m, got;
+	size_t len = make_tso(big, 1000, 65000, &m), sum = 0, n;
+	static uint8_t p[4000];
+
+	(void)state;
+	assert_int_equal(b->back->takes, 0);
+	assert_int_equal(b->back->gives, 0);
+	assert_true(pings_work(b, 1, 64, 1000));
+	open_packet();
+	batch_add(&batch, big, len, &m);
+	net_count_tx_in(&b->nic->c, net_send(&b->nic->c, &batch));
+	while ((n = packet_recv(p, sizeof(p), &got))) {
+		assert_true(tcp_csum_good(p, n));
+		assert_memory_equal(p + 54, big + 54 + sum, n - 54);
+		sum += n - 54;
+	}
+	assert_int_equal(sum, 65000);
+	/* The kernel cuts what it gives. */
+	assert_true(packet_send(big, len, &m));
+	idle(b, 20);
+	assert_int_equal(stream_length(b->nic, 1448, true), 65000);
+	close_packet();
+}
+
+static void mtu_changes(void **state)
+{
+	static const unsigned mtus[] = { 576, 9000, 1500, 65500, 1500 };
+
+	(void)state;
+	for (unsigned i = 0; i < ARRAY_SIZE(mtus); i++) {
+		size_t n = MIN(mtus[i] - 28, 9000u);
+
+		assert_true(run_ip("link set vtap0 mtu %u", mtus[i]));
+		for (unsigned k = 0; k < 20; k++)
+			assert_true(pings_work(b, i * 1000 + k * 4, 4, k & 1 ? n : 56));
+		check_accounts(b);
+	}
+}
+
+/* ---- the interface ---- */
+
+static void down_and_up(void **state)
+{
+	(void)state;
+	for (unsigned i = 0; i < 3; i++) {
+		assert_true(run_ip("link set vtap0 down"));
+		assert_int_equal(send_pings(b, 1, 10, 64), 10);
+		idle(b, 20);
+		assert_true(b->nic->link); /* no broken wire */
+		assert_int_equal(counter_get(&b->back->rx.dropped[NET_DROP_TAP_DOWN]), 10 * (i + 1));
+		check_accounts(b);
+		assert_true(run_ip("link set vtap0 up"));
+		fake_forget(b->nic);
+		assert_true(resolve(b)); /* the host forgot us when it went down */
+		assert_true(pings_work(b, 100, 10, 64));
+	}
+}
+
+static bool link_is(struct bench *bb, unsigned up)
+{
+	return bb->nic->link == (up != 0);
+}
+
+static void deleted_and_made_again(void **state)
+{
+	uint64_t calls;
+
+	(void)state;
+	for (unsigned i = 0; i < 2; i++) {
+		fake_room(b->nic, i ? 0 : FAKE_ALL); /* seen when reading; when writing, while it waits for room */
+		if (i)
+			assert_int_equal(send_pings(b, 1, 4, 64), 4);
+		idle(b, 20);
+		assert_true(run_ip("link del vtap0"));
+		if (i) {
+			assert_int_equal(send_pings(b, 1, 2, 64), 2);
+			assert_int_equal(counter_get(&b->back->rx.dropped[NET_DROP_TAP_DOWN]), 2);
+		}
+		assert_true(until(b, link_is, 0, 1000));
+		calls = counter_get(&loop_stats(b->loop)->watches);
+		assert_int_equal(send_pings(b, 1, 10, 64), 10);
+		idle(b, 300);
+		assert_true(counter_get(&loop_stats(b->loop)->watches) - calls < 3);
+		assert_int_equal(counter_get(&b->nic->c.tx.dropped[NET_DROP_LINK_DOWN]), 10 * (i + 1));
+		assert_int_equal(if_nametoindex("vtap0"), 0); /* it is not ours to make */
+		check_accounts(b);
+		fake_room(b->nic, FAKE_ALL);
+		assert_true(run_ip("tuntap add dev vtap0 mode tap"));
+		tap_up(b);
+		assert_true(until(b, link_is, 1, 3000));
+		assert_true(resolve(b));
+		assert_true(pings_work(b, 100, 10, 64));
+		assert_true(pings_work(b, 200, 10, 1400));
+	}
+	assert_true(run_ip("link del vtap0")); /* it would stay: it was made without us */
+}
+
+/* Somebody floods the tap while the guest does not receive: the kernel's queue bounds what waits. */
+static void flood_while_stopped(void **state)
+{
+	static const struct frame_meta none;
+	static uint8_t p[60];
+	unsigned sent = 0;
+
+	(void)state;
+	open_packet();
+	fake_room(b->nic, 0);
+	make_plain(p, sizeof(p), 1);
+	for (unsigned i = 0; i < 20000; i++) {
+		sent += packet_send(p, sizeof(p), &none);
+		if (i % 256 == 0)
+			loop_turn(b->loop);
+	}
+	assert_true(sent > 0);
+	close_packet();
+	assert_int_equal(b->nic->n_got, 0);
+	assert_int_equal(counter_get(&b->back->tx.held), 0);
+	fake_room(b->nic, FAKE_ALL);
+	idle(b, 50);
+	assert_true(b->nic->n_got >= 500 && b->nic->n_got < 4000);
+	fake_forget(b->nic);
+	assert_true(pings_work(b, 1, 4, 64));
+}
+
+/* One commit for a burst. */
+static void bursts_are_batches(void **state)
+{
+	unsigned before;
+
+	(void)state;
+	assert_true(pings_work(b, 1, 64, 64)); /* finds out that there are bursts */
+	before = b->nic->commits;
+	assert_int_equal(send_pings(b, 100, 60, 64), 60);
+	idle(b, 20);
+	assert_int_equal(count_pongs(b, 100, 60, 64), 60);
+	assert_true(b->nic->commits - before <= 2);
+}
+
+/* ---- sndbuf ---- */
+
+static int setup_sndbuf(void **state)
+{
+	(void)state;
+	bench_open(b, PLAIN ",sndbuf=20000", tap_up);
+	return 0;
+}
+
+static bool has_room(struct bench *bb, unsigned arg)
+{
+	(void)arg;
+	return bb->nic->woken_for & NET_WAKE_ROOM;
+}
+
+/* Frames are charged to the tap while a queue behind a bridge holds them: there is no room, then a wake, none is lost. */
+static void no_room_in_the_tap(void **state)
+{
+	unsigned sent = 0, all = 0, waits = 0;
+	static uint8_t p[1514];
+	struct iovec arena[3 * NET_BATCH];
+	uint64_t before = counter_get(&b->back->rx.out);
+
+	(void)state;
+	if (!run_ip("link add vbr0 type bridge") || !run_ip("link add vout0 type veth peer name vout1") ||
+	    !run_ip("link set vtap0 master vbr0") || !run_ip("link set vout0 master vbr0") ||
+	    !run_ip("link set vbr0 up") || !run_ip("link set vout0 up") || !run_ip("link set vout1 up") ||
+	    system("PATH=$PATH:/sbin:/usr/sbin tc qdisc add dev vout0 root tbf rate 4mbit burst 3000 limit 1000000") !=
+		    0) {
+		print_message("no bridge, veth or tbf in this kernel\n");
+		skip();
+	}
+	make_plain(p, sizeof(p), 1);
+	while (all < 200) {
+		struct batch batch = { .iov = arena };
+
+		for (unsigned i = 0; i < MIN(200 - all, 32u); i++)
+			batch_add(&batch, p, sizeof(p), NULL);
+		b->nic->woken_for = 0;
+		sent = net_send(&b->nic->c, &batch);
+		net_count_tx_in(&b->nic->c, sent);
+		all += sent;
+		check_accounts(b);
+		if (sent < batch.n) {
+			waits++;
+			assert_true(until(b, has_room, 0, 5000));
+		}
+	}
+	assert_true(waits > 2);
+	assert_int_equal(counter_get(&b->back->rx.out) - before, 200);
+	run_ip("link del vbr0");
+	run_ip("link del vout0");
+}
+
+/* ---- options ---- */
+
+static void refuse(const char *netdev, int code, const char *word)
+{
+	struct error err = { 0 };
+	struct loop *loop = loop_new("test", &err);
+	int before = count_fds(), ret = try_netdev(loop, netdev, &err);
+
+	if (ret != -code || !strstr(err.msg, word))
+		print_error("%s: %d, %s\n", netdev, ret, err.msg);
+	assert_int_equal(ret, -code);
+	assert_non_null(strstr(err.msg, word));
+	assert_null(strchr(err.msg, '\n'));
+	assert_null(net_client_find("net0", 0));
+	assert_int_equal(count_fds(), before);
+	loop_free(loop);
+}
+
+static void bad_names(void **state)
+{
+	(void)state;
+	refuse("tap,id=net0,ifname=a234567890123456", EINVAL, "15");
+	refuse("tap,id=net0,ifname=a2345678901234567", EINVAL, "15");
+	refuse("tap,id=net0,ifname=", EINVAL, "ifname");
+	refuse("tap,id=net0,ifname=tap%d", EINVAL, "tap%d");
+	refuse("tap,id=net0,ifname=../x", EINVAL, "../x");
+	refuse("tap,id=net0,ifname=.", EINVAL, "ifname");
+	refuse("tap,id=net0,ifname=a b", EINVAL, "a b");
+	refuse("tap,id=net0,ifname=lo", EINVAL, "lo");
+	refuse("tap,id=net0,ifnam=x", EINVAL, "ifname");
+	refuse("tap,ifname=x", EINVAL, "id=");
+	refuse("tab,id=net0", EINVAL, "tap");
+	refuse("tap,id=0net", EINVAL, "0net");
+}
+
+static void busy(void **state)
+{
+	struct error err;
+	struct loop *loop = loop_new("test", &err);
+
+	(void)state;
+	assert_int_equal(try_netdev(loop, "tap,id=netA,ifname=a23456789012345,script=no,downscript=no", &err), 0);
+	refuse("tap,id=net0,ifname=a23456789012345", EBUSY, "in use");
+	refuse("tap,id=netA,ifname=other", EEXIST, "netA");
+	assert_int_equal(netdev_del("netA", &err), 0);
+	assert_int_equal(netdev_del("netA", &err), -ENOENT);
+	loop_free(loop);
+}
+
+static void not_offered(void **state)
+{
+	static const char *const rows[][2] = {
+		{ "vhost=on", "vhost" },       { "vhostforce=on", "vhost" }, { "vhostfd=3", "vhost" },
+		{ "vhostfds=3:4", "vhost" },   { "queues=2", "queues" },     { "fds=3:4", "fds" },
+		{ "helper=/bin/x", "helper" }, { "br=br0", "br" },	     { "poll-us=5", "vhost" },
+	};
+
+	(void)state;
+	for (unsigned i = 0; i < ARRAY_SIZE(rows); i++) {
+		char text[100];
+
+		snprintf(text, sizeof(text), "tap,id=net0,%s", rows[i][0]);
+		refuse(text, ENOTSUP, rows[i][1]);
+	}
+}
+
+static int open_tap(const char *name, int flags)
+{
+	struct ifreq ifr = { .ifr_flags = (short)flags };
+	int fd = open("/dev/net/tun", O_RDWR | O_CLOEXEC);
+
+	snprintf(ifr.ifr_name, sizeof(ifr.ifr_name), "%s", name);
+	assert_int_equal(ioctl(fd, TUNSETIFF, &ifr), 0);
+	return fd;
+}
+
+static void bad_fds(void **state)
+{
+	int dir = open("/", O_RDONLY | O_CLOEXEC), tun = open_tap("vtun0", IFF_TUN | IFF_NO_PI);
+	int bare = open("/dev/net/tun", O_RDWR | O_CLOEXEC);
+	char text[100];
+
+	(void)state;
+	refuse("tap,id=net0,fd=0", EINVAL, "fd=0");
+	refuse("tap,id=net0,fd=-1", EINVAL, "fd=-1");
+	refuse("tap,id=net0,fd=mine", EINVAL, "fd=mine");
+	refuse("tap,id=net0,fd=999", EBADF, "fd=999");
+	snprintf(text, sizeof(text), "tap,id=net0,fd=%d", dir);
+	refuse(text, EINVAL, "no tap");
+	snprintf(text, sizeof(text), "tap,id=net0,fd=%d", tun);
+	refuse(text, EINVAL, "no tap");
+	snprintf(text, sizeof(text), "tap,id=net0,fd=%d", bare);
+	refuse(text, EINVAL, "no tap");
+	refuse("tap,id=net0,fd=5,ifname=x", EINVAL, "ifname");
+	refuse("tap,id=net0,fd=5,vnet_hdr=on", EINVAL, "vnet_hdr");
+	refuse("tap,id=net0,fd=5,script=no", EINVAL, "script");
+	close(dir);
+	close(tun);
+	close(bare);
+}
+
+static void inherited_fd(void **state)
+{
+	struct error err;
+	char text[100];
+	int flags[] = { IFF_TAP | IFF_NO_PI, IFF_TAP | IFF_NO_PI | IFF_VNET_HDR };
+
+	(void)state;
+	for (unsigned i = 0; i < 2; i++) {
+		int fd = open_tap("vtap0", flags[i]);
+
+		fcntl(fd, F_DUPFD, 200);
+		snprintf(text, sizeof(text), "tap,id=net0,fd=%d", fcntl(fd, F_DUPFD, 200));
+		close(fd);
+		close(200);
+		bench_open(b, text, tap_up);
+		assert_int_equal(b->back->takes != 0, i);
+		assert_true(pings_work(b, 1, 64, 1000));
+		snprintf(strrchr(text, ','), 20, ",fd=201");
+		memcpy(strstr(text, "net0"), "net1", 4);
+		assert_int_equal(try_netdev(b->loop, text, &err), -EBUSY);
+		net_quiesce(&b->nic->c);
+		check_accounts(b);
+		assert_int_equal(netdev_del("net0", &err), 0);
+		fake_free(b->nic);
+		loop_free(b->loop);
+		assert_int_equal(fcntl(201, F_GETFD), -1);
+	}
+}
+
+static void device_file(void **state)
+{
+	pid_t pid = fork();
+	int status;
+
+	(void)state;
+	if (pid == 0) { /* as somebody who may not */
+		struct error err = { 0 };
+		struct loop *loop = loop_new("test", &err);
+		int ret;
+
+		if (setuid(65534))
+			_exit(2);
+		ret = try_netdev(loop, "tap,id=net0,ifname=vtap9", &err);
+		if ((ret != -EACCES && ret != -EPERM) ||
+		    (!strstr(err.msg, "/dev/net/tun") && !strstr(err.msg, "CAP_NET_ADMIN")))
+			_exit(3);
+		_exit(0);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+}
+
+/* ---- scripts ---- */
+
+static void write_script(const char *path, const char *text, mode_t mode)
+{
+	FILE *f = fopen(path, "w");
+
+	fputs(text, f);
+	fclose(f);
+	chmod(path, mode);
+}
+
+static void scripts(void **state)
+{
+	char dir[] = "/tmp/vwire-tap-XXXXXX", text[300], path[100];
+	struct error err;
+	struct loop *loop = loop_new("test", &err);
+
+	(void)state;
+	assert_non_null(mkdtemp(dir));
+	snprintf(path, sizeof(path), "%s/up", dir);
+	snprintf(text, sizeof(text), "#!/bin/sh\necho \"$0 $*\" >> %s/log\n", dir);
+	write_script(path, text, 0755);
+	snprintf(text, sizeof(text), "tap,id=net0,ifname=vtap0,script=%s,downscript=%s", path, path);
+	assert_int_equal(try_netdev(loop, text, &err), 0);
+	assert_int_equal(netdev_del("net0", &err), 0);
+	snprintf(text, sizeof(text), "test \"$(cat %s/log)\" = \"%s vtap0\n%s vtap0\"", dir, path, path);
+	assert_int_equal(system(text), 0);
+
+	snprintf(text, sizeof(text), "tap,id=net0,ifname=vtap0,downscript=no,script=%s", path);
+	write_script(path, "#!/bin/sh\nexit 3\n", 0755);
+	refuse(text, EIO, "status 3");
+	write_script(path, "#!/bin/sh\nkill -9 $$\n", 0755);
+	refuse(text, EIO, "signal 9");
+	write_script(path, "exit 0\n", 0755);
+	refuse(text, ENOEXEC, "#!");
+	write_script(path, "#!/bin/sh\n", 0644);
+	refuse(text, EACCES, path);
+	refuse("tap,id=net0,ifname=vtap0,script=/nonexistent", ENOENT, "/nonexistent");
+	assert_int_equal(if_nametoindex("vtap0"), 0);
+
+	/* One that hangs, and has children, is killed with them. */
+	write_script(path, "#!/bin/sh\nsleep 61.5 &\nsleep 61.5\n", 0755);
+	assert_int_equal(script_run(path, "x", 300, &err), -ETIMEDOUT);
+	assert_int_not_equal(system("pgrep -f 'sleep 61[.]5' >/dev/null"), 0);
+	assert_int_equal(waitpid(-1, NULL, WNOHANG), -1); /* no zombie */
+	snprintf(text, sizeof(text), "rm -r %s", dir);
+	assert_int_equal(system(text), 0);
+	loop_free(loop);
+}
+
+#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(gso_frames_that_waited),
+		TEST(gso_straight),
+		cmocka_unit_test_setup_teardown(without_vnet_hdr, setup_without_vnet_hdr, teardown),
+		TEST(mtu_changes),
+		TEST(down_and_up),
+		TEST(deleted_and_made_again),
+		TEST(flood_while_stopped),
+		TEST(bursts_are_batches),
+		cmocka_unit_test_setup_teardown(no_room_in_the_tap, setup_sndbuf, teardown),
+		cmocka_unit_test(bad_names),
+		cmocka_unit_test(busy),
+		cmocka_unit_test(not_offered),
+		cmocka_unit_test(bad_fds),
+		cmocka_unit_test(inherited_fd),
+		cmocka_unit_test(device_file),
+		cmocka_unit_test(scripts),
+	};
+
+	if (!bench_isolate())
+		return 77;
+	if (access("/dev/net/tun", R_OK | W_OK)) {
+		printf("needs /dev/net/tun\n");
+		return 77;
+	}
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
