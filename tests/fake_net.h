@@ -32,7 +32,7 @@ struct fake {
 
 	struct fake_frame got[FAKE_KEPT];
 	unsigned n_got;
-	unsigned wakes, started, quiesced, link_events, commits;
+	unsigned wakes, started, quiesced, link_events, lends, commits;
 	unsigned woken_for; /* bits of enum net_wake since last cleared */
 	bool link, owes;
 

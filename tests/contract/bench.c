@@ -17,10 +17,29 @@
 static const uint8_t nic_mac[6] = { 0x52, 0x54, 0, 0x12, 0x34, 0x56 };
 static int fds_before;
 
+/* vwire looks for its helper beside itself; a test stands two folders below. */
+static void name_helper(void)
+{
+	char path[4096], *end = path;
+	ssize_t n = readlink("/proc/self/exe", path, sizeof(path) - 20);
+
+	if (n <= 0)
+		return;
+	path[n] = 0;
+	for (unsigned i = 0; i < 3 && (end = strrchr(path, '/')); i++)
+		*end = 0;
+	if (!end)
+		return;
+	strcpy(end, "/vwire-user");
+	if (access(path, X_OK) == 0)
+		setenv("VWIRE_USER", path, 0);
+}
+
 bool bench_isolate(void)
 {
 	int fd;
 
+	name_helper();
 	if (unshare(CLONE_NEWNET) < 0) {
 		printf("needs root, to make a network namespace\n");
 		return false;

@@ -340,6 +340,25 @@ static void bursts_are_batches(void **state)
 	assert_true(b->nic->commits - before <= 2);
 }
 
+/* Frames that come one at a time are read with hardly more than one call each. */
+static void lonely_frames(void **state)
+{
+	unsigned before;
+
+	(void)state;
+	for (unsigned i = 0; i < 40; i++)
+		assert_true(pings_work(b, i, 1, 64));
+	before = b->nic->lends;
+	for (unsigned i = 0; i < 100; i++)
+		assert_true(pings_work(b, 100 + i, 1, 64));
+	assert_in_range(b->nic->lends - before, 100, 110);
+	/* A burst is soon seen to be one. */
+	before = b->nic->commits;
+	for (unsigned i = 0; i < 4; i++)
+		assert_true(pings_work(b, 1000 + i * 64, 60, 64));
+	assert_in_range(b->nic->commits - before, 4, 4 + 16 + 2);
+}
+
 /* ---- sndbuf ---- */
 
 static int setup_sndbuf(void **state)
@@ -610,6 +629,7 @@ int main(void)
 		TEST(deleted_and_made_again),
 		TEST(flood_while_stopped),
 		TEST(bursts_are_batches),
+		TEST(lonely_frames),
 		cmocka_unit_test_setup_teardown(no_room_in_the_tap, setup_sndbuf, teardown),
 		cmocka_unit_test(bad_names),
 		cmocka_unit_test(busy),
