@@ -139,7 +139,7 @@ static int add_memory(struct kvm *k, struct error *err)
 		int r = kvm_ioctl(k->vm, KVM_SET_USER_MEMORY_REGION, &slot);
 
 		if (r < 0)
-			return fail(err, -r, DEVICE ": cannot give the VM %llu MiB of memory at %#llx: %s",
+			return fail(err, -r, DEVICE ": cannot give the VM %llu MiB of memory at %#llx: %s; try a smaller -m",
 				    (unsigned long long)(slot.memory_size / MIB),
 				    (unsigned long long)slot.guest_phys_addr, errno_str(-r));
 	}
