@@ -242,25 +242,16 @@ static bool bar_in_place(const struct pci_device *p, unsigned n)
 	return want == (b->mapped ? b->address : BAR_NOWHERE);
 }
 
-static void bars_move(struct pci_device *p)
+static void bars_move(struct pci_device *p, struct space *s)
 {
-	bool stay[PCI_BARS];
-
-	space_begin(p->bus->host.mem);
-	space_begin(p->bus->host.io);
-	for (unsigned n = 0; n < PCI_BARS; n++) {
-		stay[n] = bar_in_place(p, n);
-		if (!stay[n] && p->bar[n].mapped)
+	space_begin(s);
+	for (unsigned n = 0; n < PCI_BARS; n++)
+		if (bar_space(p, &p->bar[n]) == s && p->bar[n].mapped && !bar_in_place(p, n))
 			bar_unmap(p, &p->bar[n]);
-	}
-	for (unsigned n = 0; n < PCI_BARS; n++) {
-		uint64_t want = bar_wanted(p, n);
-
-		if (!stay[n] && want != BAR_NOWHERE)
-			bar_map(p, &p->bar[n], want);
-	}
-	space_commit(p->bus->host.io);
-	space_commit(p->bus->host.mem);
+	for (unsigned n = 0; n < PCI_BARS; n++)
+		if (bar_space(p, &p->bar[n]) == s && !bar_in_place(p, n))
+			bar_map(p, &p->bar[n], bar_wanted(p, n));
+	space_commit(s);
 }
 
 /* ---- what follows from the registers ---- */
@@ -269,19 +260,21 @@ void pci_config_apply(struct pci_device *p)
 {
 	const struct pci_class *c = pci_class(p);
 	bool awake = pm_state(p) == 0, dma = awake && (pci_get16(p, PCI_COMMAND) & PCI_COMMAND_MASTER);
-	bool had_dma = atomic_load(&p->dma.on), moves = false, loses = had_dma && !dma;
+	bool had_dma = atomic_load(&p->dma.on), mem = false, io = false, loses = had_dma && !dma;
 
 	for (unsigned n = 0; n < PCI_BARS; n++) {
 		if (bar_in_place(p, n))
 			continue;
-		moves = true;
+		*(bar_is_io(&p->bar[n]) ? &io : &mem) = true;
 		loses |= p->bar[n].mapped;
 	}
 
 	if (loses && c->quiesce)
 		c->quiesce(p);
-	if (moves)
-		bars_move(p);
+	if (mem)
+		bars_move(p, p->bus->host.mem);
+	if (io)
+		bars_move(p, p->bus->host.io);
 	atomic_store(&p->dma.on, dma);
 	if ((loses || (dma && !had_dma)) && c->resume)
 		c->resume(p);
