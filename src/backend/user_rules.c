@@ -27,8 +27,6 @@ static int parse_protocol(const char *s, uint8_t *udp, const char *form, struct 
 	*udp = !strcmp(s, "udp");
 	if (!*s || *udp || !strcmp(s, "tcp"))
 		return 0;
-	if (!strcmp(s, "unix"))
-		return fail(err, ENOTSUP, "forwarding from a UNIX socket is not offered; %s", form);
 	return fail(err, EINVAL, "the protocol \"%s\" is neither tcp nor udp; %s", s, form);
 }
 
@@ -77,6 +75,9 @@ int user_fwd_parse(const char *text, bool remove, struct user_fwd *f, struct err
 	char copy[sizeof(((struct user_fwd_rule *)0)->text)];
 
 	*f = (struct user_fwd){ 0 };
+	if (!strncmp(text, "unix:", 5))
+		return fail(err, ENOTSUP, "forwarding from a UNIX socket is not offered; %s",
+			    remove ? FWD_REMOVE_FORM : FWD_FORM);
 	if (strlen(text) >= sizeof(copy))
 		return fail(err, EINVAL, "too long; %s", remove ? FWD_REMOVE_FORM : FWD_FORM);
 	strcpy(copy, text);

@@ -233,12 +233,9 @@ static const int allowed[] = {
 	SCMP_SYS(exit_group),	  SCMP_SYS(getrandom),	  SCMP_SYS(restart_syscall), SCMP_SYS(sched_yield),
 };
 
-/* What the sanitizers' run time needs besides, when it looks for leaks at the end or prints a report. */
+/* What the sanitizers' run time needs besides, to print a report. */
 static const int allowed_sanitized[] = {
-	SCMP_SYS(sigaltstack),	   SCMP_SYS(clone), SCMP_SYS(clone3),	  SCMP_SYS(wait4),
-	SCMP_SYS(readlink),	   SCMP_SYS(prctl), SCMP_SYS(ptrace),	  SCMP_SYS(getdents64),
-	SCMP_SYS(getppid),	   SCMP_SYS(kill),  SCMP_SYS(arch_prctl), SCMP_SYS(sched_getaffinity),
-	SCMP_SYS(set_robust_list), SCMP_SYS(rseq),  SCMP_SYS(getuid),
+	SCMP_SYS(sigaltstack), SCMP_SYS(readlink), SCMP_SYS(sched_getaffinity), SCMP_SYS(getuid), SCMP_SYS(prctl),
 };
 
 static int allow_list(scmp_filter_ctx f, const int *list, size_t n)
