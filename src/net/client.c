@@ -96,6 +96,7 @@ void net_client_remove(struct net_client *c)
 
 struct pair {
 	struct net_client *a, *b;
+	struct net_scratch *scratch[2];
 };
 
 static void join(void *arg)
@@ -104,17 +105,19 @@ static void join(void *arg)
 
 	p->a->peer = p->b;
 	p->b->peer = p->a;
+	p->a->scratch = p->scratch[0];
+	p->b->scratch = p->scratch[1];
 	wire_join(p->a);
 	wire_join(p->b);
 }
 
 static void part(void *arg)
 {
-	struct net_client *c = arg, *peer = c->peer;
+	struct pair *p = arg;
 
-	wire_part(c);
-	wire_part(peer);
-	c->peer = peer->peer = NULL;
+	p->scratch[0] = wire_part(p->a);
+	p->scratch[1] = wire_part(p->b);
+	p->a->peer = p->b->peer = NULL;
 }
 
 static int connect_check(const struct net_client *a, const struct net_client *b, struct error *err)
@@ -133,16 +136,16 @@ static int connect_check(const struct net_client *a, const struct net_client *b,
 
 int net_connect(struct net_client *a, struct net_client *b, struct error *err)
 {
-	struct pair p = { a, b };
+	struct pair p = { a, b, { NULL, NULL } };
 	int ret = connect_check(a, b, err);
 
 	if (ret)
 		return ret;
-	a->scratch = wire_scratch_new();
-	b->scratch = wire_scratch_new();
-	if (!a->scratch || !b->scratch) {
-		wire_scratch_free(a);
-		wire_scratch_free(b);
+	p.scratch[0] = wire_scratch_new();
+	p.scratch[1] = wire_scratch_new();
+	if (!p.scratch[0] || !p.scratch[1]) {
+		wire_scratch_free(p.scratch[0]);
+		wire_scratch_free(p.scratch[1]);
 		return fail(err, ENOMEM, "no memory to connect \"%s\" and \"%s\"", a->name, b->name);
 	}
 	if (a->kind == NET_KIND_NIC)
@@ -158,13 +161,14 @@ int net_connect(struct net_client *a, struct net_client *b, struct error *err)
 void net_disconnect(struct net_client *c)
 {
 	struct net_client *peer = c->peer;
+	struct pair p = { c, peer, { NULL, NULL } };
 
 	if (!peer)
 		return;
 	net_quiesce(c);
-	loop_call(c->loop, part, c);
-	wire_scratch_free(c);
-	wire_scratch_free(peer);
+	loop_call(c->loop, part, &p);
+	wire_scratch_free(p.scratch[0]);
+	wire_scratch_free(p.scratch[1]);
 	/* A cable that is pulled out: a NIC without a peer has no link. */
 	if (c->kind == NET_KIND_NIC)
 		atomic_store(&c->link_auto_down, true);
@@ -326,17 +330,30 @@ static json_t *offloads_json(uint32_t bits)
 	return list;
 }
 
-json_t *net_describe(const struct net_client *c)
-{
-	json_t *o =
-		json_pack("{s:s, s:s, s:i, s:s?, s:b, s:b, s:o, s:o, s:o, s:o}", "name", c->name, "type", c->ops->type,
-			  "queue", (int)c->queue, "peer", c->peer ? c->peer->name : NULL, "link", net_link_up(c),
-			  "direct", c->direct, "takes", offloads_json(c->takes), "gives", offloads_json(c->gives), "tx",
-			  net_account_json(c, true), "rx", net_account_json(c, false));
-	json_t *more = c->ops->describe ? c->ops->describe((struct net_client *)c) : NULL;
+struct description {
+	struct net_client *c;
+	json_t *json;
+};
 
-	if (o && more)
-		json_object_update_missing(o, more);
+static void describe(void *arg)
+{
+	struct description *d = arg;
+	struct net_client *c = d->c;
+	json_t *more = c->ops->describe ? c->ops->describe(c) : NULL;
+
+	d->json = json_pack("{s:s, s:s, s:i, s:s?, s:b, s:b, s:o, s:o, s:o, s:o}", "name", c->name, "type",
+			    c->ops->type, "queue", (int)c->queue, "peer", c->peer ? c->peer->name : NULL, "link",
+			    net_link_up(c), "direct", c->direct, "takes", offloads_json(c->takes), "gives",
+			    offloads_json(c->gives), "tx", net_account_json(c, true), "rx", net_account_json(c, false));
+	if (d->json && more)
+		json_object_update_missing(d->json, more);
 	json_decref(more);
-	return o;
+}
+
+json_t *net_describe(struct net_client *c)
+{
+	struct description d = { c, NULL };
+
+	loop_call(c->loop, describe, &d);
+	return d.json;
 }

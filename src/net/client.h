@@ -204,8 +204,11 @@ static inline void net_drop_rx(struct net_client *c, enum net_drop why)
 
 /* The account as JSON {"client","dir","in","made","out","bytes","held","dropped":{reason:n}} (non-zero reasons). */
 struct json_t *net_account_json(const struct net_client *c, bool tx);
-/* All that is known of a client: {"name","type","queue","peer","link","offloads"...,"tx","rx"} and its describe(). */
-struct json_t *net_describe(const struct net_client *c);
+/*
+ * All that is known of a client: {"name","type","queue","peer","link","takes","gives","direct","tx","rx"} and what its
+ * describe() adds. Main thread; asked on the client's loop.
+ */
+struct json_t *net_describe(struct net_client *c);
 /* in + made == out + dropped + held; exact only while quiesced. */
 bool net_account_balanced(const struct net_account *a);
 

@@ -47,12 +47,11 @@ struct net_scratch *wire_scratch_new(void)
 	return s;
 }
 
-void wire_scratch_free(struct net_client *c)
+void wire_scratch_free(struct net_scratch *s)
 {
-	if (c->scratch)
-		offload_free(c->scratch->x);
-	free(c->scratch);
-	c->scratch = NULL;
+	if (s)
+		offload_free(s->x);
+	free(s);
 }
 
 /* ---- state ---- */
@@ -112,12 +111,16 @@ void wire_join(struct net_client *c)
 	agree(c);
 }
 
-void wire_part(struct net_client *c)
+struct net_scratch *wire_part(struct net_client *c)
 {
+	struct net_scratch *s = c->scratch;
+
 	drop_held(c, NET_DROP_STOPPED);
 	loop_cancel_sleep(&c->wake_hook);
 	c->wake_bits = 0;
 	c->sends = c->direct = false;
+	c->scratch = NULL;
+	return s;
 }
 
 void wire_link_changed(struct net_client *c)

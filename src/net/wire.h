@@ -10,11 +10,12 @@
 
 /* Memory of a client's way out: a host window, and the context that lowers frames. NULL: no memory. */
 struct net_scratch *wire_scratch_new(void);
-void wire_scratch_free(struct net_client *c);
+void wire_scratch_free(struct net_scratch *s); /* NULL is fine */
 
-/* c has a peer now: they agree on offloads. Then c->peer is about to go: frames that are held are dropped. */
+/* c has a peer and scratch memory now: they agree on offloads. */
 void wire_join(struct net_client *c);
-void wire_part(struct net_client *c);
+/* c->peer is about to go: frames that are held are dropped. Returns the scratch memory, which c has no more. */
+struct net_scratch *wire_part(struct net_client *c);
 
 /* Work out anew which short ways are open to c. */
 void wire_refresh(struct net_client *c);
