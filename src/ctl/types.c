@@ -3,6 +3,7 @@
 #include "ctl/types.h"
 
 #include "backend/tap.h"
+#include "backend/user.h"
 #include "nic/virtio_net.h"
 #include "nic/virtio_net_pci.h"
 #include "object/device.h"
@@ -44,6 +45,7 @@ NOT_YET(hubport, "hubport", "one device is joined to one backend by netdev=");
 /* clang-format off */
 const struct netdev_type *const netdev_types[] = {
 	&tap_netdev,
+	&user_netdev,
 	&not_yet_bridge,
 	&not_yet_socket,
 	&not_yet_stream,
