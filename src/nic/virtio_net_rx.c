@@ -306,19 +306,21 @@ static enum net_drop filter(struct vnet_pair *p, size_t len)
 	return rx_filter_judge(&p->net->filter, head, len);
 }
 
-static __attribute__((noinline)) void mark_dirty(struct vnet_pair *p, unsigned chains)
+/* Header and frame, len bytes in all that is collected. */
+static __attribute__((noinline)) void mark_dirty(struct vnet_pair *p, size_t len)
 {
 	const struct ram *ram = p->rxq->q.dma->ram;
 	struct vnet_rx *rx = &p->rx;
-	unsigned i = rx->first;
 
 	if (rx->header.at)
 		ram_dirty_host(ram, rx->header.at, VNET_HDR_LEN);
 	for (unsigned k = 0; !rx->header.at && k < rx->header.n; k++)
 		ram_dirty_host(ram, rx->header.piece[k].iov_base, rx->header.piece[k].iov_len);
-	for (unsigned k = 0; k < chains; k++) {
-		for (unsigned end = i + rx->chain[rx->c_first + k].cnt; i < end; i++)
-			ram_dirty_host(ram, rx->iov[i].iov_base, rx->iov[i].iov_len);
+	for (unsigned i = rx->first; len; i++) {
+		size_t n = MIN(len, rx->iov[i].iov_len);
+
+		ram_dirty_host(ram, rx->iov[i].iov_base, n);
+		len -= n;
 	}
 }
 
@@ -329,7 +331,7 @@ static inline void consume(struct vnet_pair *p, unsigned n, size_t len)
 	uint32_t extra = VNET_HDR_LEN;
 
 	if (unlikely(atomic_load_explicit(&p->rxq->q.dma->ram->log, memory_order_relaxed)))
-		mark_dirty(p, n);
+		mark_dirty(p, len);
 	while (n--) {
 		const struct vnet_rx_chain *ch = &rx->chain[rx->c_first++];
 		uint32_t used = (uint32_t)MIN(len, (size_t)ch->len);

@@ -75,7 +75,8 @@ struct bench {
 	struct net_client wire;
 	struct net_client *nic;
 
-	unsigned calls[N_QUEUES], config_calls;
+	_Atomic unsigned calls[N_QUEUES];
+	unsigned config_calls;
 	struct gq q[N_QUEUES];
 	uint16_t queue_size;
 	uint64_t next_buf;

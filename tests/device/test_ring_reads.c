@@ -1,0 +1,291 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * What the ring code reads of the guest's memory, and when: every load goes through a hook here.
+ *
+ *  - No word of a chain is read twice: the hook spoils each word behind the load, and says so if it is loaded again.
+ *  - No wake-up is lost: the hook lets the driver act between any two loads, by chance; and then in a thread of its own.
+ */
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <time.h>
+
+static void guest_read(const void *p, unsigned size);
+
+#define GUEST_READ(p, size) guest_read(p, size)
+#include "virtio/ring.c"
+
+#include "guest.h"
+
+static void (*hook)(const void *p, unsigned size);
+
+static void guest_read(const void *p, unsigned size)
+{
+	if (hook)
+		hook(p, size);
+}
+
+/* ---- no word twice ---- */
+
+static struct spoiled {
+	uint8_t *at, saved[16];
+	unsigned size;
+} spoiled[4096];
+static unsigned n_spoiled, twice;
+static const struct gq *spoil_queue;
+
+/* The driver's index is there to be looked at again. */
+static bool may_be_read_again(const void *p)
+{
+	return p == &spoil_queue->avail->idx || p == &spoil_queue->avail->flags ||
+	       p == &spoil_queue->avail->ring[spoil_queue->size];
+}
+
+static void spoil(const void *p, unsigned size)
+{
+	struct spoiled *s = &spoiled[n_spoiled];
+
+	if (may_be_read_again(p))
+		return;
+	for (unsigned i = 0; i < n_spoiled; i++) {
+		if ((uint8_t *)p < spoiled[i].at + spoiled[i].size && spoiled[i].at < (uint8_t *)p + size)
+			twice++;
+	}
+	assert_true(n_spoiled < ARRAY_SIZE(spoiled));
+	n_spoiled++;
+	s->at = (uint8_t *)p;
+	s->size = size;
+	memcpy(s->saved, p, size);
+	for (unsigned i = 0; i < size; i++)
+		s->at[i] ^= 0xff;
+}
+
+static void unspoil(void)
+{
+	while (n_spoiled) {
+		const struct spoiled *s = &spoiled[--n_spoiled];
+
+		memcpy(s->at, s->saved, s->size);
+	}
+}
+
+static void test_nothing_is_read_twice(void **state)
+{
+	static uint8_t frame[3000], back[3000];
+	struct bench b;
+
+	(void)state;
+	for (unsigned indirect = 0; indirect < 2; indirect++) {
+		bench_open(&b, NULL);
+		driver_up(&b, indirect ? ALL_FEATURES : ALL_FEATURES & ~BIT(VIRTIO_RING_F_INDIRECT_DESC));
+		for (unsigned i = 0; i < 500; i++) {
+			uint32_t pieces[] = { 1 + rnd(20), 1 + rnd(20), 1 + rnd(500), 0 };
+
+			make_frame(frame, sizeof(frame), i);
+			spoil_queue = &b.q[TXQ];
+			post_tx(&b, NULL, frame, sizeof(frame), pieces);
+			kick(&b.q[TXQ]);
+			hook = spoil;
+			settle(&b);
+			hook = NULL;
+			unspoil();
+			assert_int_equal(b.n_sunk, 1);
+			assert_memory_equal(b.sunk[0].data, frame, sizeof(frame));
+			forget_sunk(&b);
+			assert_true(reap(&b.q[TXQ], NULL, NULL));
+
+			for (unsigned k = 0; k < 4; k++)
+				post_rx(&b, 900);
+			spoil_queue = &b.q[RXQ];
+			hook = spoil;
+			assert_int_equal(wire_frame(&b, frame, sizeof(frame), NULL), NET_OK);
+			hook = NULL;
+			unspoil();
+			assert_int_equal(receive(&b, back, sizeof(back), NULL), (int)sizeof(frame));
+			assert_memory_equal(back, frame, sizeof(frame));
+		}
+		assert_int_equal(twice, 0);
+		bench_close(&b);
+	}
+}
+
+/* ---- no wake-up lost, by chance at every load ---- */
+
+static struct bench *act_bench;
+static unsigned act_left;
+
+static void act_tx(const void *p, unsigned size)
+{
+	static const uint8_t frame[60];
+	struct gq *q = &act_bench->q[TXQ];
+
+	(void)p, (void)size;
+	if (!act_left || !q->n_free || rnd(4))
+		return;
+	act_left--;
+	post_tx(act_bench, NULL, frame, sizeof(frame), NULL);
+	kick_if_due(q);
+}
+
+static void act_rx(const void *p, unsigned size)
+{
+	(void)p, (void)size;
+	if (!act_bench->q[RXQ].n_free || rnd(3))
+		return;
+	post_rx(act_bench, 100);
+	kick_if_due(&act_bench->q[RXQ]);
+}
+
+static void run_chance(uint64_t features)
+{
+	uint8_t frame[60], back[60];
+	struct bench b;
+	bool waits = false;
+	unsigned wakes = 0;
+
+	bench_open(&b, NULL);
+	b.queue_size = 4;
+	driver_up(&b, features);
+	act_bench = &b;
+	for (unsigned i = 0; i < 30000; i++) {
+		act_left = 1 + rnd(4);
+		hook = act_tx;
+		act_tx(NULL, 0);
+		settle(&b);
+		hook = NULL;
+		/* Everything that was posted went, without a kick that nobody asked for. */
+		assert_int_equal(used_idx(&b.q[TXQ]), b.q[TXQ].posted);
+		while (reap(&b.q[TXQ], NULL, NULL))
+			;
+		forget_sunk(&b);
+	}
+	make_frame(frame, sizeof(frame), 0);
+	for (unsigned i = 0; i < 30000; i++) {
+		int r;
+
+		hook = act_rx;
+		wakes = b.wakes;
+		r = wire_frame(&b, frame, sizeof(frame), NULL);
+		settle(&b);
+		hook = NULL;
+		waits = r == -EAGAIN && b.wakes == wakes;
+		/* Who waits does so because there is nothing. */
+		if (waits)
+			assert_int_equal(b.q[RXQ].posted, b.q[RXQ].seen);
+		while (receive(&b, back, sizeof(back), NULL) >= 0)
+			;
+		while (waits && b.wakes == wakes) {
+			act_rx(NULL, 0);
+			settle(&b);
+		}
+	}
+	bench_close(&b);
+}
+
+static void test_chance_event_idx(void **state)
+{
+	(void)state;
+	run_chance(ALL_FEATURES);
+}
+
+static void test_chance_flags(void **state)
+{
+	(void)state;
+	run_chance(ALL_FEATURES & ~BIT(VIRTIO_RING_F_EVENT_IDX));
+}
+
+/* ---- no wake-up lost, with a driver on another processor ---- */
+
+enum {
+	THREAD_FRAMES = 100000
+};
+
+struct driver {
+	struct bench *b;
+	struct seg frame;
+	_Atomic bool done;
+};
+
+/* Fill the ring; when it is full, sleep until called. */
+static void *drive(void *arg)
+{
+	struct driver *d = arg;
+	struct gq *q = &d->b->q[TXQ];
+	unsigned calls;
+
+	for (unsigned sent = 0; sent < THREAD_FRAMES;) {
+		while (q->n_free && sent < THREAD_FRAMES) {
+			chain(q, &d->frame, 1);
+			sent++;
+			if (sent % 3 == 0)
+				kick_if_due(q);
+		}
+		kick_if_due(q);
+		if (reap(q, NULL, NULL))
+			continue;
+		calls = atomic_load(&d->b->calls[TXQ]);
+		WRITE_ONCE(q->avail->ring[q->size], q->seen);
+		atomic_thread_fence(memory_order_seq_cst);
+		if (q->seen != used_idx(q))
+			continue;
+		while (atomic_load(&d->b->calls[TXQ]) == calls)
+			;
+	}
+	atomic_store(&d->done, true);
+	return NULL;
+}
+
+static void run_thread(uint64_t features)
+{
+	struct driver d = { 0 };
+	struct timespec now;
+	struct bench b;
+	pthread_t thread;
+	time_t end;
+
+	bench_open(&b, NULL);
+	b.queue_size = 16;
+	driver_up(&b, features);
+	d.b = &b;
+	d.frame = (struct seg){ buf(&b, HDR + 60), HDR + 60, false };
+	memset(at(&b, d.frame.gpa), 0, HDR + 60);
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	end = now.tv_sec + 60;
+	assert_int_equal(pthread_create(&thread, NULL, drive, &d), 0);
+	/* Turns are made all the time, but they look at rings only when they are kicked. */
+	while (!atomic_load(&d.done)) {
+		loop_turn(b.loop);
+		if (b.n_sunk > 1000)
+			forget_sunk(&b);
+		clock_gettime(CLOCK_MONOTONIC, &now);
+		if (now.tv_sec > end)
+			fail_msg("a wake-up was lost");
+	}
+	pthread_join(thread, NULL);
+	settle(&b);
+	assert_int_equal(counter_get(&b.nic->tx.out), THREAD_FRAMES);
+	bench_close(&b);
+}
+
+static void test_thread_event_idx(void **state)
+{
+	(void)state;
+	run_thread(ALL_FEATURES);
+}
+
+static void test_thread_flags(void **state)
+{
+	(void)state;
+	run_thread(ALL_FEATURES & ~BIT(VIRTIO_RING_F_EVENT_IDX));
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_nothing_is_read_twice), cmocka_unit_test(test_chance_event_idx),
+		cmocka_unit_test(test_chance_flags),	      cmocka_unit_test(test_thread_event_idx),
+		cmocka_unit_test(test_thread_flags),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
