@@ -4,10 +4,8 @@
 The program under test is the real binary; what a guest's driver would do with loads and stores is done by the text
 protocol. Standard library only.
 """
-import ctypes
-import fcntl
+import errno
 import os
-import re
 import shutil
 import socket
 import struct
@@ -410,7 +408,12 @@ class Tap:
     def receive(self):
         """The next frame of ours (EtherType 88b5, for experiments) that vwire wrote."""
         while True:
-            data, address = self.socket.recvfrom(70000)
+            try:
+                data, address = self.socket.recvfrom(70000)
+            except OSError as error:
+                if error.errno != errno.ENETDOWN:  # said once after the interface was down
+                    raise
+                continue
             if address[2] != socket.PACKET_OUTGOING and data[12:14] == b"\x88\xb5":
                 return data
 
