@@ -139,7 +139,8 @@ static int add_memory(struct kvm *k, struct error *err)
 		int r = kvm_ioctl(k->vm, KVM_SET_USER_MEMORY_REGION, &slot);
 
 		if (r < 0)
-			return fail(err, -r, DEVICE ": cannot give the VM %llu MiB of memory at %#llx: %s; try a smaller -m",
+			return fail(err, -r,
+				    DEVICE ": cannot give the VM %llu MiB of memory at %#llx: %s; try a smaller -m",
 				    (unsigned long long)(slot.memory_size / MIB),
 				    (unsigned long long)slot.guest_phys_addr, errno_str(-r));
 	}
@@ -185,10 +186,13 @@ static void kvm_cpus_reset(struct accel *a, const struct boot_cpu *boot)
 	for (unsigned i = 0; i < k->env.cpus; i++) {
 		int r = vcpu_reset_state(&k->cpu[i], boot);
 
-		k->cpu[i].dead = false; /* every thread is parked */
 		if (r < 0)
 			log_err("cannot reset CPU %u: %s", i, errno_str(-r));
 	}
+	mutex_lock(&k->lock);
+	for (unsigned i = 0; i < k->env.cpus; i++)
+		k->cpu[i].dead = false;
+	mutex_unlock(&k->lock);
 	/* kvmclock counts from the last reset. */
 	k->clock = (struct kvm_clock_data){ 0 };
 	k->clock_saved = true;

@@ -363,12 +363,12 @@ static uint64_t build_mcfg(struct area *area)
 /* 5.2.5.3 */
 static void build_rsdp(uint8_t *p, uint64_t xsdt)
 {
+	/* signature, checksum, OEM, revision */
+	static const uint8_t rsdp_head[16] = "RSD PTR \0VWIRE \2";
 	struct table t = { .p = p, .cap = RSDP_SIZE };
 
 	memset(p, 0, RSDP_SIZE);
-	memcpy(p, "RSD PTR ", 8);
-	memcpy(p + 9, "VWIRE ", 6);
-	p[15] = 2;
+	memcpy(p, rsdp_head, sizeof(rsdp_head));
 	put_at(&t, 20, RSDP_SIZE, 4);
 	put_at(&t, 24, xsdt, 8);
 	p[8] = checksum(p, 20);

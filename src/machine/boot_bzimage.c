@@ -13,6 +13,7 @@
 #define VERSION_64BIT	 0x020c
 #define SECTOR		 512
 #define ENTRY_64	 0x200
+#define ENTRY_MIN	 0x201 /* bytes of a payload that has it */
 #define LOADER_UNDEFINED 0xff
 #define VIDEO_NORMAL	 0xffff
 
@@ -41,13 +42,14 @@ struct payload {
 
 static int find_payload(const struct boot *b, const struct setup_header *h, struct payload *p, struct error *err)
 {
-	uint64_t need = (uint64_t)h->syssize * 16;
+	uint64_t need = h->syssize * 16ULL, least;
 
-	p->off = ((h->setup_sects ? h->setup_sects : 4) + 1ULL) * SECTOR;
-	if (b->kernel.size < p->off || b->kernel.size - p->off < MAX(need, (uint64_t)ENTRY_64 + 1))
+	p->off = (h->setup_sects ? h->setup_sects : 4) + 1;
+	p->off *= SECTOR;
+	least = p->off + MAX(need, (uint64_t)ENTRY_MIN);
+	if (b->kernel.size < least)
 		return fail(err, EINVAL, "-kernel %s: truncated: it has %llu bytes and needs %llu", b->kernel.path,
-			    (unsigned long long)b->kernel.size,
-			    (unsigned long long)(p->off + MAX(need, (uint64_t)ENTRY_64 + 1)));
+			    (unsigned long long)b->kernel.size, (unsigned long long)least);
 	p->len = need ? need : b->kernel.size - p->off;
 	return 0;
 }

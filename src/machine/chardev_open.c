@@ -133,7 +133,7 @@ static int open_unix(struct chardev *c, const struct unix_opts *o, struct error 
 	if (!*o->path || strlen(o->path) >= sizeof(sa.sun_path))
 		return fail(err, EINVAL, "-serial unix:%s: the path must have 1 to %zu characters", o->path,
 			    sizeof(sa.sun_path) - 1);
-	strcpy(sa.sun_path, o->path);
+	memcpy(sa.sun_path, o->path, strlen(o->path)); /* the rest is zero */
 	c->path = strdup(o->path);
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (fd < 0 || !c->path) {
