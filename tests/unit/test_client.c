@@ -218,6 +218,26 @@ static void send_lowered_partly(void **state)
 	check_accounts();
 }
 
+/* What is held goes first, even if there is room again before anybody was woken. */
+static void held_goes_first(void **state)
+{
+	(void)state;
+	back->c.takes = 0;
+	batch.n = 0;
+	fill_tso(0, 1000, 30000, 1000);
+	fake_room(back, 10);
+	assert_int_equal(nic_sends(), 1);
+	assert_false(nic->c.sends);
+	fake_room(back, FAKE_ALL);
+	batch.n = 0;
+	fill_tso(0, 31000, 500, 1000);
+	batch.frame[0].meta = (struct frame_meta){ 0 }; /* needs nothing */
+	assert_int_equal(nic_sends(), 1);
+	assert_int_equal(check_stream(back, 1000, 1000), 30500);
+	assert_true(nic->c.sends);
+	check_accounts();
+}
+
 /* No room for the first piece: the frame stays with the sender, nothing is counted. */
 static void send_lowered_not_at_all(void **state)
 {
@@ -484,8 +504,14 @@ static void held_whole(void **state)
 		assert_int_equal(counter_get(&back->c.tx.held), i & 1 ? 1 : 30);
 		check_accounts();
 	}
+	/* Once a part has gone the rest stays cut as it is. */
+	fake_room(nic, 10);
+	settle(loop);
+	assert_int_equal(nic->n_got, 10);
+	net_takes_changed(&nic->c, NET_OFF_ALL);
 	fake_room(nic, FAKE_ALL);
 	settle(loop);
+	assert_int_equal(nic->n_got, 30);
 	assert_int_equal(check_stream(nic, 1000, 1000), 30000);
 	assert_int_equal(counter_get(&back->c.tx.held), 0);
 	check_accounts();
@@ -787,6 +813,7 @@ int main(void)
 		TEST(send_odd_lengths),
 		TEST(send_lowered),
 		TEST(send_lowered_partly),
+		TEST(held_goes_first),
 		TEST(send_lowered_not_at_all),
 		TEST(send_malformed),
 		TEST(send_to_lender),

@@ -330,6 +330,23 @@ static void udp_segments(void **state)
 	segments(true);
 }
 
+/* RFC 8200, 4.5: the last header of the part that repeats announces the fragment header, that what followed it. */
+static void check_ip6_chain(const struct made *f)
+{
+	unsigned pos = f->l3 + 40, next_at = f->l3 + 6;
+
+	while (pos < f->unfrag) {
+		next_at = pos;
+		pos += (f->before[pos + 1] + 1u) * 8;
+	}
+	assert_int_equal(pos, f->unfrag);
+	assert_int_equal(out[next_at], 44);
+	assert_int_equal(out[f->unfrag], f->before[next_at]);
+	out[next_at] = f->before[next_at];
+	memcpy(out + f->l3 + 4, f->before + f->l3 + 4, 2);
+	assert_memory_equal(out, f->before, f->unfrag);
+}
+
 /* Put a fragment into its place; returns the bytes of it. */
 static size_t place_fragment(const struct made *f, size_t len, unsigned i, uint32_t *ident)
 {
@@ -343,6 +360,7 @@ static size_t place_fragment(const struct made *f, size_t len, unsigned i, uint3
 		offset = be16(frag + 2) & ~7u;
 		more = be16(frag + 2) & 1;
 		id = be32(frag + 4);
+		check_ip6_chain(f);
 	} else {
 		assert_int_equal(be16(ip + 2), len - f->l3);
 		assert_int_equal(slow_sum(0, ip, (ip[0] & 15) * 4), 0xffff);
@@ -481,6 +499,26 @@ static void nothing_to_do(void **state)
 	assert_int_equal(linear(&b, &b.frame[0]), f->len);
 	assert_memory_equal(out, f->before, f->len);
 	assert_memory_equal(&b.frame[0].meta, &f->meta, sizeof(f->meta));
+	free(f);
+	offload_free(x);
+}
+
+/* A UDP checksum that comes to 0 is sent as all ones: 0 says that there is none (RFC 768). */
+static void checksum_of_zero(void **state)
+{
+	struct shape s = { .udp = true, .payload = 100 };
+	struct offload_ctx *x = offload_new();
+	struct made *f = malloc(sizeof(*f));
+	static struct batch b;
+
+	(void)state;
+	build(f, &s);
+	memset(f->bytes + f->head, 0, 2);
+	set16(f->bytes + f->head, 0xffff - slow_sum(0, f->bytes + f->l4, f->len - f->l4));
+	assert_int_equal(offload_begin(x, &f->b, &f->b.frame[0], 0), NET_OK);
+	assert_int_equal(offload_next(x, &b), 1);
+	linear(&b, &b.frame[0]);
+	assert_int_equal(be16(out + f->l4 + 6), 0xffff);
 	free(f);
 	offload_free(x);
 }
@@ -691,6 +729,7 @@ int main(void)
 		cmocka_unit_test(fragment_options),
 		cmocka_unit_test(checksum_alone),
 		cmocka_unit_test(nothing_to_do),
+		cmocka_unit_test(checksum_of_zero),
 		cmocka_unit_test(udp_without_checksum),
 		cmocka_unit_test(malformed),
 		cmocka_unit_test(malformed_ip6),
