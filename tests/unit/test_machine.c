@@ -1,0 +1,443 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The board under KVM with guests of a few instructions: ways to end and to reset, string I/O, memory without
+ * anything behind it, pausing, several CPUs, doorbells, interrupts. A guest starts by the 64-bit entry of a bzImage
+ * made here, with the first 4 GiB mapped; it leaves results at MAILBOX.
+ */
+#include "unit.h"
+
+#include <fcntl.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <asm/bootparam.h>
+
+#include "machine/machine.h"
+#include "machine/memmap.h"
+
+#define MAILBOX 0x50000
+
+/* ---- guests ---- */
+
+/* clang-format off */
+#define GUEST(name, text)                                                                                              \
+	extern const uint8_t guest_##name[], guest_##name##_end[];                                                     \
+	__asm__(".pushsection .rodata\n .globl guest_" #name ", guest_" #name "_end\n"                                 \
+		".set MAILBOX, 0x50000\n .code64\n guest_" #name ":\n" text "\n"                                       \
+		"guest_" #name "_end:\n .popsection\n")
+
+#define POWEROFF "mov $0x604, %dx\n mov $(1 << 13 | 5 << 10), %ax\n out %ax, %dx\n 9: hlt\n jmp 9b\n"
+
+GUEST(hello,
+	"mov $0x3f8, %dx\n"
+	"lea 2f(%rip), %rsi\n"
+	"mov $3f - 2f, %ecx\n"
+	"cld\n rep outsb\n"
+	POWEROFF
+	"2: .rept 50\n .ascii \"0123456789\"\n .endr\n 3:\n");
+
+GUEST(string_in,
+	"mov $0x5f0, %dx\n"	/* nobody there */
+	"mov $MAILBOX, %edi\n mov $100, %ecx\n cld\n rep insb\n"
+	"mov $0x5f0, %dx\n in %dx, %eax\n mov %eax, MAILBOX + 0x100\n"
+	"mov $0xd0000ff9, %ebx\n mov (%rbx), %eax\n mov %eax, MAILBOX + 0x104\n"	/* an unaligned word in the PCI window */
+	"movl $1, 4(%rbx)\n"
+	"mov $0xc0000000, %ebx\n mov (%rbx), %eax\n mov %eax, MAILBOX + 0x108\n"	/* ECAM: 00:00.0 */
+	"mov $0xcf8, %dx\n mov $0x80000000, %eax\n out %eax, %dx\n"
+	"mov $0xcfc, %dx\n in %dx, %eax\n mov %eax, MAILBOX + 0x10c\n"
+	POWEROFF);
+
+/* Reset in a different way each time, 40 times. */
+GUEST(resets,
+	"incl MAILBOX\n mov MAILBOX, %eax\n cmp $40, %eax\n jae 8f\n"
+	"and $3, %eax\n jz 1f\n dec %eax\n jz 2f\n dec %eax\n jz 3f\n"
+	"mov $6, %al\n mov $0xcf9, %dx\n out %al, %dx\n jmp 4f\n"
+	"1: mov $0xfe, %al\n out %al, $0x64\n jmp 4f\n"
+	"2: mov $1, %al\n out %al, $0x92\n jmp 4f\n"
+	"3: ud2\n"	/* no IDT: triple fault */
+	"4: hlt\n jmp 4b\n"
+	"8: " POWEROFF);
+
+GUEST(count, "1: incl MAILBOX\n mov $0x80, %dx\n out %al, %dx\n jmp 1b\n");
+
+/* Start all the others, wait until each has said so, reset a few times, power off. */
+GUEST(smp,
+	"movl $0, MAILBOX\n incl MAILBOX + 4\n"
+	"lea 6f(%rip), %rsi\n mov $0x60000, %edi\n mov $7f - 6f, %ecx\n cld\n rep movsb\n"
+	"mov $0xfee00300, %edi\n"
+	"movl $0xc4500, (%rdi)\n"	/* INIT, all but self */
+	"1: testl $0x1000, (%rdi)\n jnz 1b\n"
+	"movl $0xc4660, (%rdi)\n"	/* SIPI, vector 0x60 */
+	"2: mov MAILBOX, %eax\n cmp MAILBOX + 8, %eax\n jb 2b\n"
+	"cmpl $5, MAILBOX + 4\n jae 3f\n"
+	"mov $6, %al\n mov $0xcf9, %dx\n out %al, %dx\n"
+	"4: hlt\n jmp 4b\n"
+	"3: " POWEROFF
+	".code16\n 6: mov $0x5000, %ax\n mov %ax, %ds\n lock incl 0\n 5: hlt\n jmp 5b\n 7: .code64\n");
+
+/* Write a doorbell in each width, then say so. */
+GUEST(bells,
+	"mov $0xd0000000, %edi\n movw $7, (%rdi)\n movb $7, (%rdi)\n movl $7, (%rdi)\n"
+	"movl $1, 4(%rdi)\n movl $2, 4(%rdi)\n"	/* one matches */
+	"mov $0xc800, %dx\n mov $3, %ax\n out %ax, %dx\n"
+	POWEROFF);
+
+/* Interrupts stay off: what is pending shows in the local APIC and in the PIC. */
+GUEST(interrupts,
+	"incl MAILBOX\n"
+	"mov $0xfee00220, %ebx\n 1: testl $2, (%rbx)\n jz 1b\n"	/* vector 0x41 */
+	"incl MAILBOX\n"
+	"mov $0x0a, %al\n out %al, $0x20\n out %al, $0xa0\n"
+	"2: in $0xa0, %al\n test $4, %al\n jz 2b\n"	/* GSI 10 */
+	"incl MAILBOX\n"
+	"3: in $0xa0, %al\n test $4, %al\n jnz 3b\n"
+	POWEROFF);
+/* clang-format on */
+
+#define IMAGE(name) guest_##name, (size_t)(guest_##name##_end - guest_##name)
+
+/* ---- the machine ---- */
+
+static struct error err;
+static struct loop *loop;
+static struct machine *machine;
+static struct accel *accel;
+static int image_fd, serial_fd, status;
+
+static const struct type *const types[] = { &object_type, &device_type, &type_pci_device, &type_pci_host_bridge, NULL };
+
+static void on_exit_request(void *arg, int st)
+{
+	(void)arg;
+	status = st;
+	loop_stop(loop);
+}
+
+static struct loop *place(void *arg)
+{
+	return arg;
+}
+
+static const char *make_image(const uint8_t *code, size_t len)
+{
+	static char path[32];
+	static uint8_t image[8192];
+	struct setup_header *h = (void *)(image + 0x1f1);
+
+	memset(image, 0, sizeof(image));
+	h->setup_sects = 1;
+	h->syssize = (0x200 + 0x1000) / 16;
+	h->boot_flag = 0xaa55;
+	h->jump = 0x66eb;
+	h->header = 0x53726448;
+	h->version = 0x020f;
+	h->loadflags = LOADED_HIGH;
+	h->initrd_addr_max = 0x7fffffff;
+	h->xloadflags = XLF_KERNEL_64;
+	h->cmdline_size = 255;
+	h->pref_address = 0x100000;
+	assert_true(len <= 0x1000);
+	memcpy(image + 1024 + 0x200, code, len);
+	image_fd = memfd_create("image", MFD_CLOEXEC);
+	assert_int_equal(write(image_fd, image, sizeof(image)), sizeof(image));
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", image_fd);
+	return path;
+}
+
+/* Up to the point where devices may be added. */
+static void make(const uint8_t *code, size_t len, struct machine_config cfg)
+{
+	char serial[48];
+	struct accel_env env;
+
+	serial_fd = memfd_create("serial", MFD_CLOEXEC);
+	snprintf(serial, sizeof(serial), "file:/proc/self/fd/%d", serial_fd);
+	cfg.serial[0] = serial;
+	cfg.kernel = make_image(code, len);
+	cfg.ram_size = 32 * MIB;
+	cfg.cpus = cfg.cpus ? cfg.cpus : 1;
+	cfg.cpu_model = "host";
+	status = -1;
+	loop = loop_new("main", &err);
+	assert_non_null(loop);
+	machine = machine_new(&cfg, loop, &err);
+	assert_non_null(machine);
+	machine_on_exit(machine, on_exit_request, NULL);
+	env = machine_accel_env(machine);
+	accel = kvm_accel_new(&env, &err);
+	assert_non_null(accel);
+	machine_set_accel(machine, accel);
+	assert_int_equal(machine_init_buses(machine, place, loop, &err), 0);
+}
+
+static volatile uint32_t *mailbox(unsigned off)
+{
+	return ram_ptr(machine_ram(machine), MAILBOX + off, 4);
+}
+
+static void start(void)
+{
+	assert_int_equal(machine_ready(machine, &err), 0);
+	assert_string_equal(machine_state_name(machine), "prelaunch");
+	machine_start(machine);
+}
+
+static void unmake(void)
+{
+	machine_free(machine);
+	loop_free(loop);
+	close(image_fd);
+	close(serial_fd);
+}
+
+static void run(void)
+{
+	start();
+	loop_run(loop);
+}
+
+/* Turn the main loop until the guest has come so far. */
+static void until(unsigned off, uint32_t value)
+{
+	for (unsigned i = 0; *mailbox(off) < value; i++) {
+		assert_true(i < 10000);
+		loop_turn(loop);
+		usleep(1000);
+	}
+}
+
+/* ---- tests ---- */
+
+static void string_output_and_poweroff(void **state)
+{
+	char got[600];
+	int fd;
+
+	(void)state;
+	make(IMAGE(hello), (struct machine_config){ 0 });
+	run();
+	assert_int_equal(status, 0);
+	fd = serial_fd;
+	serial_fd = -1;
+	unmake(); /* writes out what is left */
+	assert_int_equal(pread(fd, got, sizeof(got), 0), 500);
+	for (unsigned i = 0; i < 500; i++)
+		assert_int_equal(got[i], '0' + i % 10);
+	close(fd);
+}
+
+static void what_is_not_there_reads_as_ones(void **state)
+{
+	(void)state;
+	make(IMAGE(string_in), (struct machine_config){ 0 });
+	run();
+	assert_int_equal(status, 0);
+	for (unsigned i = 0; i < 100; i += 4)
+		assert_int_equal(*mailbox(i), UINT32_MAX);
+	assert_int_equal(*mailbox(100), 0);
+	assert_int_equal(*mailbox(0x100), UINT32_MAX);
+	assert_int_equal(*mailbox(0x104), UINT32_MAX);
+	assert_int_equal(*mailbox(0x108), 0x00081b36); /* the host bridge, both ways */
+	assert_int_equal(*mailbox(0x10c), 0x00081b36);
+	unmake();
+}
+
+static void each_way_to_reset(void **state)
+{
+	(void)state;
+	make(IMAGE(resets), (struct machine_config){ 0 });
+	run();
+	assert_int_equal(status, 0);
+	assert_int_equal(*mailbox(0), 40);
+	unmake();
+	make(IMAGE(resets), (struct machine_config){ .no_reboot = true });
+	run();
+	assert_int_equal(status, 0);
+	assert_int_equal(*mailbox(0), 1);
+	unmake();
+}
+
+static void no_shutdown_stops_and_a_reset_leads_on(void **state)
+{
+	(void)state;
+	make(IMAGE(resets), (struct machine_config){ .no_shutdown = true });
+	*mailbox(0) = 39; /* power off at once */
+	start();
+	for (unsigned i = 0; i < 5000 && machine_running(machine); i++) {
+		loop_turn(loop);
+		usleep(1000);
+	}
+	assert_string_equal(machine_state_name(machine), "shutdown");
+	machine_request(machine, MACHINE_RESUME, "test");
+	loop_turn(loop);
+	assert_string_equal(machine_state_name(machine), "shutdown");
+	machine_request(machine, MACHINE_RESET, "test");
+	loop_turn(loop);
+	assert_string_equal(machine_state_name(machine), "paused");
+	*mailbox(0) = 100;
+	machine_request(machine, MACHINE_RESUME, "test");
+	until(0, 101);
+	machine_request(machine, MACHINE_SHUTDOWN, "test ends it");
+	loop_run(loop);
+	assert_int_equal(status, 0);
+	unmake();
+}
+
+static void nothing_runs_while_paused(void **state)
+{
+	uint32_t before;
+	uint64_t clock;
+
+	(void)state;
+	make(IMAGE(count), (struct machine_config){ .cpus = 2 });
+	start();
+	until(0, 1000);
+	for (unsigned i = 0; i < 200; i++) {
+		machine_request(machine, MACHINE_PAUSE, "test");
+		loop_turn(loop);
+		assert_string_equal(machine_state_name(machine), "paused");
+		before = *mailbox(0);
+		clock = clock_now(CLOCK_VM_NS);
+		usleep(i % 3 * 500);
+		assert_int_equal(*mailbox(0), before);
+		assert_true(clock_now(CLOCK_VM_NS) == clock);
+		machine_request(machine, MACHINE_RESUME, "test");
+		loop_turn(loop);
+		assert_true(machine_running(machine));
+		if (i % 4 == 0)
+			until(0, before + 1);
+	}
+	unmake(); /* while it runs */
+}
+
+static void all_cpus_start_after_each_reset(void **state)
+{
+	static const unsigned counts[] = { 2, 8 };
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(counts); i++) {
+		make(IMAGE(smp), (struct machine_config){ .cpus = counts[i] });
+		*mailbox(8) = counts[i] - 1;
+		run();
+		assert_int_equal(status, 0);
+		assert_int_equal(*mailbox(0), counts[i] - 1);
+		assert_int_equal(*mailbox(4), 5);
+		unmake();
+	}
+}
+
+/* ---- doorbells ---- */
+
+static unsigned slow_writes;
+
+static uint64_t slow_read(void *opaque, uint64_t off, unsigned size)
+{
+	(void)opaque, (void)off, (void)size;
+	return 0;
+}
+
+static void slow_write(void *opaque, uint64_t off, uint64_t value, unsigned size)
+{
+	(void)opaque, (void)off, (void)value, (void)size;
+	slow_writes++;
+}
+
+static uint64_t rings(int fd)
+{
+	uint64_t n = 0;
+
+	return read(fd, &n, sizeof(n)) == sizeof(n) ? n : 0;
+}
+
+static void doorbells_ring_without_an_exit(void **state)
+{
+	static const struct region_ops ops = { .read = slow_read, .write = slow_write, .min = 1, .max = 4 };
+	struct doorbell bells[] = {
+		{ .offset = 0, .width = 0, .fd = eventfd(0, EFD_NONBLOCK) },
+		{ .offset = 4, .width = 4, .match = true, .value = 2, .fd = eventfd(0, EFD_NONBLOCK) },
+	};
+	struct doorbell port = { .offset = 0, .width = 2, .fd = eventfd(0, EFD_NONBLOCK) };
+	struct region mem = {
+		.name = "bells", .size = 4096, .ops = &ops, .policy = REGION_NONE, .bells = bells, .n_bells = 2
+	};
+	struct region io = {
+		.name = "port", .size = 4, .ops = &ops, .policy = REGION_NONE, .bells = &port, .n_bells = 1
+	};
+
+	(void)state;
+	make(IMAGE(bells), (struct machine_config){ 0 });
+	assert_int_equal(space_map(machine_mem(machine), &mem, 0xd0000000, 0), 0);
+	assert_int_equal(space_map(machine_io(machine), &io, 0xc800, 0), 0);
+	run();
+	assert_int_equal(status, 0);
+	assert_int_equal(rings(bells[0].fd), 3);
+	assert_int_equal(rings(bells[1].fd), 1);
+	assert_int_equal(rings(port.fd), 1);
+	assert_int_equal(slow_writes, 1); /* the one that did not match */
+	space_unmap(machine_mem(machine), &mem);
+	space_unmap(machine_io(machine), &io);
+	unmake();
+	close(bells[0].fd);
+	close(bells[1].fd);
+	close(port.fd);
+}
+
+/* ---- interrupts ---- */
+
+static void messages_and_lines_arrive(void **state)
+{
+	const struct msi_message lost = { .address = 0xfee00000, .data = 0x42 };
+	const struct msi_message msg = { .address = 0xfee00000, .data = 0x41 };
+	const struct irq_chip *irq;
+	int fd, route, other_fd, other;
+
+	(void)state;
+	make(IMAGE(interrupts), (struct machine_config){ 0 });
+	irq = accel->irq;
+	route = irq->route_add(irq->opaque, &fd, &err);
+	other = irq->route_add(irq->opaque, &other_fd, &err);
+	assert_true(route >= 0 && other >= 0 && route != other);
+	start();
+	until(0, 1);
+	eventfd_write(fd, 1); /* no route yet: lost */
+	assert_int_equal(irq->route_set(irq->opaque, other, &lost), 0);
+	assert_int_equal(irq->route_set(irq->opaque, route, &lost), 0);
+	assert_int_equal(irq->route_set(irq->opaque, route, &msg), 0);
+	assert_int_equal(irq->route_set(irq->opaque, other, NULL), 0);
+	eventfd_write(other_fd, 1);
+	usleep(20000);
+	assert_int_equal(*mailbox(0), 1);
+	eventfd_write(fd, 1);
+	until(0, 2);
+	irq->set_line(irq->opaque, 10, true);
+	until(0, 3);
+	irq->set_line(irq->opaque, 10, false);
+	loop_run(loop);
+	assert_int_equal(status, 0);
+	irq->route_del(irq->opaque, route);
+	irq->route_del(irq->opaque, other);
+	unmake();
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(string_output_and_poweroff),
+		cmocka_unit_test(what_is_not_there_reads_as_ones),
+		cmocka_unit_test(each_way_to_reset),
+		cmocka_unit_test(no_shutdown_stops_and_a_reset_leads_on),
+		cmocka_unit_test(nothing_runs_while_paused),
+		cmocka_unit_test(all_cpus_start_after_each_reset),
+		cmocka_unit_test(doorbells_ring_without_an_exit),
+		cmocka_unit_test(messages_and_lines_arrive),
+	};
+
+	if (access("/dev/kvm", R_OK | W_OK) != 0) {
+		printf("/dev/kvm cannot be used here\n");
+		return 77;
+	}
+	if (types_init(types, &err) != 0)
+		return 1;
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
