@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <sys/mman.h>
 #include <sys/ioctl.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 #include "base/log.h"
@@ -220,6 +221,10 @@ static void *vcpu_thread(void *arg)
 {
 	struct vcpu *v = arg;
 	sigset_t kick;
+	char name[16];
+
+	snprintf(name, sizeof(name), "cpu%u", v->id);
+	prctl(PR_SET_NAME, name);
 
 	/* Born with all signals blocked; a kick that came before this is pending and only makes one turn more. */
 	sigemptyset(&kick);
@@ -256,10 +261,8 @@ static int start_thread(struct vcpu *v)
 {
 	pthread_attr_t attr;
 	sigset_t all, old;
-	char name[16];
 	int r;
 
-	snprintf(name, sizeof(name), "cpu%u", v->id);
 	sigfillset(&all);
 	pthread_attr_init(&attr);
 	pthread_attr_setstacksize(&attr, STACK_SIZE);
@@ -270,7 +273,6 @@ static int start_thread(struct vcpu *v)
 	if (r != 0)
 		return -r;
 	v->started = true;
-	pthread_setname_np(v->thread, name);
 	return 0;
 }
 
