@@ -30,9 +30,9 @@ int sys_epoll_wait(int epfd, struct epoll_event *ev, int max, uint64_t timeout_n
 int sys_eventfd(void);
 void sys_eventfd_signal(int fd);
 void sys_close(int fd);
-void sys_wait_word(_Atomic uint32_t *word);
+void sys_wait_word(_Atomic uint32_t *word, const char *whom);
 void sys_wake_word(_Atomic uint32_t *word);
-void sys_pause(void);
+void sys_pause(const char *what);
 
 #else
 
@@ -99,9 +99,10 @@ static inline void sys_close(int fd)
 	close(fd);
 }
 
-/* Wait until *word is not 0. */
-static inline void sys_wait_word(_Atomic uint32_t *word)
+/* Wait until *word is not 0. `whom` is who sets it, for those who ask who waits for whom. */
+static inline void sys_wait_word(_Atomic uint32_t *word, const char *whom)
 {
+	(void)whom;
 	while (!atomic_load_explicit(word, memory_order_acquire))
 		syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, 0, NULL, NULL, 0);
 }
@@ -115,9 +116,10 @@ static inline void sys_wake_word(_Atomic uint32_t *word)
 	syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
 }
 
-/* Let others go on, for one who looks again and again. */
-static inline void sys_pause(void)
+/* Let others go on, for one who looks again and again until `what`. */
+static inline void sys_pause(const char *what)
 {
+	(void)what;
 	nanosleep(&(struct timespec){ .tv_nsec = 20000 }, NULL);
 }
 

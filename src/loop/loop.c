@@ -320,7 +320,7 @@ void loop_call(struct loop *l, void (*fn)(void *arg), void *arg)
 	check_may_wait(l);
 	post_init(&c.post, call_post);
 	loop_post(l, &c.post);
-	sys_wait_word(&c.done);
+	sys_wait_word(&c.done, l->name);
 }
 
 /* ---- watches ---- */

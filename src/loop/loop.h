@@ -33,8 +33,9 @@ struct sleep_hook;
 struct loop *loop_new(const char *name, struct error *err);
 int loop_start_thread(struct loop *l, struct error *err); /* signals are blocked in that thread */
 void loop_run(struct loop *l);				  /* until loop_stop() */
-void loop_stop(struct loop *l);				  /* any thread */
-void loop_free(struct loop *l);				  /* stops and joins the thread, if any */
+void loop_stop(struct loop *l);			  /* any thread; what was posted before still runs */
+/* Stops and joins the thread, if any. Nobody else may be inside loop_post() or loop_call() for it. */
+void loop_free(struct loop *l);
 
 bool loop_here(const struct loop *l); /* the caller is the loop's thread (or the loop does not run yet) */
 const char *loop_name(const struct loop *l);

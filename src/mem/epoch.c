@@ -145,14 +145,16 @@ void epoch_synchronize(void)
 	uint64_t e = atomic_fetch_add(&now, 1) + 1;
 
 	for (;;) {
+		struct list due = LIST_INIT(due);
 		uint64_t least;
 
 		mutex_lock(&lock);
 		least = least_seen(false);
+		take_due(&due);
 		mutex_unlock(&lock);
-		epoch_collect();
+		free_due(&due);
 		if (least >= e)
 			return;
-		sys_pause();
+		sys_pause("all readers have passed");
 	}
 }

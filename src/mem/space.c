@@ -474,10 +474,13 @@ static void region_write(struct region *r, uint64_t off, uint64_t value, unsigne
 
 bool space_read(struct space *s, uint64_t addr, unsigned size, uint64_t *value)
 {
+	const struct map *m;
 	const struct range *r;
 
 	SCHED_POINT();
-	r = map_find(atomic_load(&s->map), addr);
+	m = atomic_load(&s->map);
+	SCHED_POINT();
+	r = map_find(m, addr);
 	*value = size_mask(size);
 	if (!r)
 		return false;
@@ -511,6 +514,7 @@ bool space_write(struct space *s, uint64_t addr, unsigned size, uint64_t value)
 
 	SCHED_POINT();
 	m = atomic_load(&s->map);
+	SCHED_POINT();
 	r = map_find(m, addr);
 	if (!r)
 		return false;

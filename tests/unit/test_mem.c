@@ -1,0 +1,293 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Guest RAM, the dirty log and epochs. */
+#include "unit.h"
+
+#include <fcntl.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "mem/epoch.h"
+#include "mem/ram.h"
+
+static struct error err;
+
+static const struct ram_block two_blocks[] = {
+	{ .gpa = 0, .size = 3 * MIB + 4096 },
+	{ .gpa = 4 * GIB, .size = 64 * KIB },
+};
+
+/* ---- RAM ---- */
+
+static void ram_is_translated(void **state)
+{
+	struct ram r;
+	uint8_t *p;
+
+	(void)state;
+	assert_int_equal(ram_init(&r, two_blocks, 2, &err), 0);
+	p = ram_ptr(&r, 0, 4096);
+	assert_non_null(p);
+	assert_ptr_equal(ram_ptr(&r, 100, 1), p + 100);
+	assert_non_null(ram_ptr(&r, 0, 3 * MIB + 4096));
+	assert_null(ram_ptr(&r, 0, 3 * MIB + 4097));
+	assert_null(ram_ptr(&r, 1, 3 * MIB + 4096));
+	assert_non_null(ram_ptr(&r, 3 * MIB + 4095, 1));
+	assert_null(ram_ptr(&r, 3 * MIB + 4096, 0));
+	assert_null(ram_ptr(&r, 3 * MIB + 4096, 1));
+	assert_non_null(ram_ptr(&r, 0, 0));
+	assert_null(ram_ptr(&r, 0, UINT64_MAX));
+	assert_null(ram_ptr(&r, 100, UINT64_MAX - 50));
+	assert_null(ram_ptr(&r, UINT64_MAX, 1));
+	assert_null(ram_ptr(&r, 4 * GIB - 1, 2));
+	assert_non_null(ram_ptr(&r, 4 * GIB, 64 * KIB));
+	/* Host and guest address agree modulo a huge page. */
+	assert_int_equal((uintptr_t)p % (2 * MIB), 0);
+	ram_destroy(&r);
+}
+
+static sigjmp_buf jump;
+
+static void on_fault(int sig)
+{
+	siglongjmp(jump, sig);
+}
+
+static bool faults(volatile uint8_t *p)
+{
+	if (sigsetjmp(jump, 1))
+		return true;
+	(void)*p;
+	return false;
+}
+
+static void beside_a_block_is_nothing(void **state)
+{
+	struct sigaction sa = { .sa_handler = on_fault }, old;
+	struct ram r;
+	uint8_t *p;
+
+	(void)state;
+	assert_int_equal(ram_init(&r, two_blocks, 2, &err), 0);
+	sigaction(SIGSEGV, &sa, &old);
+	for (unsigned i = 0; i < 2; i++) {
+		p = r.block[i].host;
+		assert_false(faults(p));
+		assert_false(faults(p + r.block[i].size - 1));
+		assert_true(faults(p - 1));
+		assert_true(faults(p + r.block[i].size));
+	}
+	sigaction(SIGSEGV, &old, NULL);
+	ram_destroy(&r);
+}
+
+static void the_file_is_shared_and_sealed(void **state)
+{
+	struct ram r;
+	uint8_t *p;
+
+	(void)state;
+	assert_int_equal(ram_init(&r, two_blocks, 2, &err), 0);
+	assert_int_equal(ftruncate(r.fd, 0), -1);
+	assert_int_equal(ftruncate(r.fd, GIB), -1);
+	assert_int_equal(fcntl(r.fd, F_ADD_SEALS, F_SEAL_WRITE), -1);
+	p = mmap(NULL, 4096, PROT_READ, MAP_SHARED, r.fd, (off_t)r.block[1].fd_offset);
+	assert_ptr_not_equal(p, MAP_FAILED);
+	*(char *)ram_ptr(&r, 4 * GIB + 5, 1) = 'x';
+	assert_int_equal(p[5], 'x');
+	munmap(p, 4096);
+	ram_destroy(&r);
+}
+
+static void bad_blocks_are_refused(void **state)
+{
+	static const struct ram_block bad[][2] = {
+		{ { .gpa = 0, .size = 0 } },
+		{ { .gpa = 0, .size = 100 } },
+		{ { .gpa = 5, .size = 4096 } },
+		{ { .gpa = 0, .size = 8192 }, { .gpa = 4096, .size = 4096 } },
+		{ { .gpa = 8192, .size = 4096 }, { .gpa = 0, .size = 4096 } },
+		{ { .gpa = UINT64_MAX - 4095, .size = 4096 } },
+		{ { .gpa = 4096, .size = UINT64_MAX - 4095 } },
+	};
+	struct ram r;
+
+	(void)state;
+	for (unsigned i = 0; i < ARRAY_SIZE(bad); i++) {
+		assert_int_equal(ram_init(&r, bad[i], bad[i][1].size ? 2 : 1, &err), -EINVAL);
+		assert_int_equal(r.fd, -1);
+	}
+	assert_int_equal(ram_init(&r, two_blocks, 0, &err), -EINVAL);
+	assert_int_equal(ram_init(&r, two_blocks, RAM_BLOCKS_MAX + 1, &err), -EINVAL);
+}
+
+static void too_much_ram_says_so(void **state)
+{
+	const struct ram_block huge = { .gpa = 0, .size = BIT(60) };
+	struct ram r;
+
+	(void)state;
+	assert_true(ram_init(&r, &huge, 1, &err) < 0);
+	assert_non_null(strstr(err.msg, "MiB"));
+	assert_int_equal(r.fd, -1);
+}
+
+static void dma_copies_only_ram(void **state)
+{
+	struct ram r;
+	struct dma d = { .ram = &r };
+	char buf[8] = "";
+
+	(void)state;
+	assert_int_equal(ram_init(&r, two_blocks, 2, &err), 0);
+	assert_int_equal(dma_write(&d, 0, "abc", 4), -EFAULT);
+	d.on = true;
+	assert_int_equal(dma_write(&d, 3 * MIB + 4094, "abc", 4), -EFAULT);
+	assert_int_equal(*(char *)ram_ptr(&r, 3 * MIB + 4094, 1), 0);
+	assert_int_equal(dma_write(&d, 3 * MIB + 4092, "abc", 4), 0);
+	assert_int_equal(dma_read(&d, 3 * MIB + 4092, buf, 4), 0);
+	assert_string_equal(buf, "abc");
+	assert_int_equal(dma_read(&d, 3 * GIB, buf, 4), -EFAULT);
+	d.on = false;
+	assert_int_equal(dma_read(&d, 0, buf, 4), -EFAULT);
+	ram_destroy(&r);
+}
+
+/* ---- dirty log ---- */
+
+static bool bit(const uint64_t *map, uint64_t n)
+{
+	return map[n / 64] >> n % 64 & 1;
+}
+
+static void writes_are_logged_by_page(void **state)
+{
+	uint64_t map[16], last = 3 * MIB / 4096;
+	struct dirty_log *log;
+	struct ram r;
+	struct dma d = { .ram = &r, .on = true };
+
+	(void)state;
+	assert_int_equal(ram_init(&r, two_blocks, 2, &err), 0);
+	dma_dirty(&d, 0, 4096);
+	log = dirty_log_start(&r, &err);
+	assert_non_null(log);
+	assert_null(dirty_log_start(&r, &err));
+	memset(map, 0xff, sizeof(map));
+	assert_int_equal(dirty_log_sync(log, 0, map), 0);
+	assert_int_equal(map[0], 0);
+
+	assert_int_equal(dma_write(&d, 4095, "ab", 2), 0);
+	dma_dirty(&d, 63 * 4096, 2 * 4096);
+	dma_dirty(&d, last * 4096, 4096);
+	dma_dirty(&d, 100 * 4096, 0);
+	dma_dirty(&d, 3 * GIB, 4096);
+	ram_dirty_host(&r, r.block[0].host + 200 * 4096 + 1, 4096);
+	ram_dirty_host(&r, map, sizeof(map));
+	assert_int_equal(dirty_log_sync(log, 0, map), 7);
+	assert_true(bit(map, 0) && bit(map, 1) && bit(map, 63) && bit(map, 64) && bit(map, last));
+	assert_true(bit(map, 200) && bit(map, 201) && !bit(map, 2) && !bit(map, 100) && !bit(map, 65));
+	assert_int_equal(dirty_log_sync(log, 0, map), 0);
+
+	dma_dirty(&d, 4 * GIB, 64 * KIB);
+	assert_int_equal(dirty_log_sync(log, 0, map), 0);
+	assert_int_equal(dirty_log_sync(log, 1, map), 16);
+	assert_int_equal(map[0], 0xffff);
+	/* A range over many words. */
+	dma_dirty(&d, 10 * 4096, 500 * 4096);
+	assert_int_equal(dirty_log_sync(log, 0, map), 500);
+	assert_true(!bit(map, 9) && bit(map, 10) && bit(map, 509) && !bit(map, 510));
+	dirty_log_stop(&r);
+	dirty_log_stop(&r);
+	dma_dirty(&d, 0, 4096);
+	assert_non_null(dirty_log_start(&r, &err));
+	ram_destroy(&r);
+}
+
+/* ---- epochs ---- */
+
+static unsigned freed;
+
+static void count_free(struct retired *r)
+{
+	(void)r;
+	freed++;
+}
+
+static void retired_objects_wait_for_readers(void **state)
+{
+	struct epoch_reader a, b;
+	struct retired r[4];
+
+	(void)state;
+	freed = 0;
+	epoch_register(&a);
+	epoch_register(&b);
+	epoch_retire(&r[0], count_free);
+	assert_int_equal(freed, 1);
+
+	epoch_enter(&a);
+	epoch_retire(&r[0], count_free);
+	epoch_enter(&b);
+	epoch_retire(&r[1], count_free);
+	assert_int_equal(freed, 1);
+	/* `b` entered after the first was retired, `a` before. */
+	epoch_leave(&a);
+	epoch_collect();
+	assert_int_equal(freed, 2);
+	epoch_enter(&a);
+	epoch_retire(&r[2], count_free);
+	/* To enter anew counts as having been outside. */
+	epoch_enter(&b);
+	epoch_collect();
+	assert_int_equal(freed, 3);
+	epoch_enter(&a);
+	epoch_collect();
+	assert_int_equal(freed, 4);
+	epoch_retire(&r[3], count_free);
+	epoch_leave(&b);
+	epoch_unregister(&b);
+	epoch_collect();
+	assert_int_equal(freed, 4);
+	/* A reader that goes away holds nothing up. */
+	epoch_unregister(&a);
+	epoch_collect();
+	assert_int_equal(freed, 5);
+	epoch_leave(&a);
+}
+
+static void synchronize_does_not_wait_for_its_caller(void **state)
+{
+	struct epoch_reader main_loop, net_loop;
+
+	(void)state;
+	epoch_register(&main_loop);
+	epoch_register(&net_loop);
+	epoch_enter(&main_loop);
+	epoch_synchronize();
+	epoch_enter(&net_loop);
+	epoch_synchronize();
+	epoch_leave(&net_loop);
+	epoch_synchronize();
+	epoch_leave(&main_loop);
+	epoch_unregister(&main_loop);
+	epoch_unregister(&net_loop);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(ram_is_translated),
+		cmocka_unit_test(beside_a_block_is_nothing),
+		cmocka_unit_test(the_file_is_shared_and_sealed),
+		cmocka_unit_test(bad_blocks_are_refused),
+		cmocka_unit_test(too_much_ram_says_so),
+		cmocka_unit_test(dma_copies_only_ram),
+		cmocka_unit_test(writes_are_logged_by_page),
+		cmocka_unit_test(retired_objects_wait_for_readers),
+		cmocka_unit_test(synchronize_does_not_wait_for_its_caller),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
