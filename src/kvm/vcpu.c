@@ -108,9 +108,9 @@ static void internal_error(struct vcpu *v)
 		n = MIN(run->emulation_failure.insn_size, 15);
 	for (unsigned i = 0; i < n; i++)
 		snprintf(bytes + 3 * i, sizeof(bytes) - 3 * i, " %02x", run->emulation_failure.insn_bytes[i]);
-	log_err("CPU %u: KVM internal error %u%s%s", v->id, run->internal.suberror,
-		run->internal.suberror == KVM_INTERNAL_ERROR_EMULATION ? ", an instruction it cannot emulate:" : "",
-		bytes);
+	log_err("CPU %u: KVM internal error %u%s%s%s", v->id, run->internal.suberror,
+		run->internal.suberror == KVM_INTERNAL_ERROR_EMULATION ? ", an instruction it cannot emulate" : "",
+		n ? ":" : "", bytes);
 	crash(v, "KVM internal error");
 }
 

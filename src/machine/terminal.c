@@ -70,11 +70,11 @@ int terminal_raw(struct error *err)
 
 static void print_help(void)
 {
-	static const char text[] = "\r\n"
-				   "Ctrl-a h       this text\r\n"
-				   "Ctrl-a x       end vwire at once\r\n"
-				   "Ctrl-a c       there is no monitor on this terminal\r\n"
-				   "Ctrl-a Ctrl-a  send Ctrl-a to the guest\r\n";
+	static const char text[] = "\n"
+				   "Ctrl-a h       this text\n"
+				   "Ctrl-a x       end vwire at once\n"
+				   "Ctrl-a c       there is no monitor on this terminal\n"
+				   "Ctrl-a Ctrl-a  send Ctrl-a to the guest\n";
 	ssize_t n = write(STDOUT_FILENO, text, sizeof(text) - 1);
 
 	(void)n;

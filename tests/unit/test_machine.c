@@ -93,6 +93,9 @@ GUEST(interrupts,
 	"incl MAILBOX\n"
 	"3: in $0xa0, %al\n test $4, %al\n jnz 3b\n"
 	POWEROFF);
+
+GUEST(panic, "mov $0x505, %dx\n mov $1, %al\n out %al, %dx\n 1: hlt\n jmp 1b\n");
+GUEST(lost, "mov $0xd0000000, %edi\n jmp *%rdi\n");	/* there is nothing to execute */
 /* clang-format on */
 
 #define IMAGE(name) guest_##name, (size_t)(guest_##name##_end - guest_##name)
@@ -284,6 +287,27 @@ static void no_shutdown_stops_and_a_reset_leads_on(void **state)
 	unmake();
 }
 
+static void a_guest_that_cannot_go_on_ends_with_1(void **state)
+{
+	(void)state;
+	make(IMAGE(panic), (struct machine_config){ 0 });
+	run();
+	assert_int_equal(status, 1);
+	unmake();
+	make(IMAGE(lost), (struct machine_config){ .cpus = 2 });
+	run();
+	assert_int_equal(status, 1);
+	unmake();
+	make(IMAGE(panic), (struct machine_config){ .no_shutdown = true });
+	start();
+	for (unsigned i = 0; i < 5000 && machine_running(machine); i++) {
+		loop_turn(loop);
+		usleep(1000);
+	}
+	assert_string_equal(machine_state_name(machine), "guest-panicked");
+	unmake();
+}
+
 static void nothing_runs_while_paused(void **state)
 {
 	uint32_t before;
@@ -427,6 +451,7 @@ int main(void)
 		cmocka_unit_test(what_is_not_there_reads_as_ones),
 		cmocka_unit_test(each_way_to_reset),
 		cmocka_unit_test(no_shutdown_stops_and_a_reset_leads_on),
+		cmocka_unit_test(a_guest_that_cannot_go_on_ends_with_1),
 		cmocka_unit_test(nothing_runs_while_paused),
 		cmocka_unit_test(all_cpus_start_after_each_reset),
 		cmocka_unit_test(doorbells_ring_without_an_exit),

@@ -4,10 +4,14 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pty.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <sys/wait.h>
+#include <termios.h>
 #include <unistd.h>
 
 #include "machine/serial.h"
@@ -413,6 +417,57 @@ static void ctrl_a_commands(void **state)
 	assert_int_equal(quits, 1);
 }
 
+/* A child with the terminal for its input and output; it waits for its end. */
+static void child(int tty)
+{
+	struct chardev_client client = { 0 };
+	struct chardev *c;
+
+	dup2(tty, 0);
+	dup2(tty, 1);
+	if (chardev_open("stdio", loop, &c, &err) < 0 || chardev_start(c, &client, &err) < 0)
+		_exit(99);
+	if (write(tty, "raw", 3) == 3)
+		pause();
+	_exit(98);
+}
+
+static void the_terminal_is_restored_whatever_happens(void **state)
+{
+	static const int ends[] = { SIGTERM, SIGHUP, SIGQUIT, SIGABRT, SIGBUS };
+
+	(void)state;
+	plug(NULL);
+	for (size_t i = 0; i < ARRAY_SIZE(ends); i++) {
+		struct termios before, raw, after;
+		int master, tty, st;
+		char buf[8];
+		pid_t pid;
+
+		assert_int_equal(openpty(&master, &tty, NULL, NULL, NULL), 0);
+		tcgetattr(tty, &before);
+		pid = fork();
+		if (pid == 0) {
+			for (size_t k = 0; k < ARRAY_SIZE(ends); k++)
+				signal(ends[k], SIG_DFL); /* a sanitizer's handler would be in the way */
+			child(tty);
+		}
+		assert_int_equal(read(master, buf, 3), 3);
+		tcgetattr(tty, &raw);
+		assert_int_equal(raw.c_lflag & (ICANON | ECHO | ISIG), 0);
+		kill(pid, ends[i]);
+		assert_int_equal(waitpid(pid, &st, 0), pid);
+		assert_true(WIFSIGNALED(st) && WTERMSIG(st) == ends[i]);
+		tcgetattr(tty, &after);
+		assert_int_equal(after.c_lflag, before.c_lflag);
+		assert_int_equal(after.c_iflag, before.c_iflag);
+		assert_int_equal(after.c_oflag, before.c_oflag);
+		assert_memory_equal(after.c_cc, before.c_cc, VEOL2);
+		close(master);
+		close(tty);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -429,6 +484,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(bad_specifications_are_explained, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_socket_file_left_behind_is_replaced, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(ctrl_a_commands, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(the_terminal_is_restored_whatever_happens, set_up, tear_down),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
