@@ -9,7 +9,10 @@ struct list {
 	struct list *next, *prev;
 };
 
-#define LIST_INIT(name) { &(name), &(name) }
+#define LIST_INIT(name)          \
+	{                        \
+		&(name), &(name) \
+	}
 
 static inline void list_init(struct list *l)
 {
@@ -39,14 +42,14 @@ static inline void list_remove(struct list *n)
 
 #define list_entry(node, type, member) container_of(node, type, member)
 
-#define list_for_each(pos, head, member)                                                                               \
-	for (pos = list_entry((head)->next, __typeof__(*pos), member); &pos->member != (head);                         \
+#define list_for_each(pos, head, member)                                                       \
+	for (pos = list_entry((head)->next, __typeof__(*pos), member); &pos->member != (head); \
 	     pos = list_entry(pos->member.next, __typeof__(*pos), member))
 
 /* As list_for_each(), but the body may remove `pos` from the list. */
-#define list_for_each_safe(pos, tmp, head, member)                                                                     \
-	for (pos = list_entry((head)->next, __typeof__(*pos), member),                                                 \
-	    tmp = list_entry(pos->member.next, __typeof__(*pos), member);                                              \
+#define list_for_each_safe(pos, tmp, head, member)                        \
+	for (pos = list_entry((head)->next, __typeof__(*pos), member),    \
+	    tmp = list_entry(pos->member.next, __typeof__(*pos), member); \
 	     &pos->member != (head); pos = tmp, tmp = list_entry(tmp->member.next, __typeof__(*tmp), member))
 
 #endif

@@ -9,7 +9,12 @@
 
 #include "base/util.h"
 
-enum log_level { LOG_ERR, LOG_WARN, LOG_INFO, LOG_DEBUG };
+enum log_level {
+	LOG_ERR,
+	LOG_WARN,
+	LOG_INFO,
+	LOG_DEBUG
+};
 
 /* The program's name in front of each line, and the least important level that is printed (default LOG_INFO). */
 void log_init(const char *program, enum log_level max);
@@ -17,9 +22,9 @@ void log_init(const char *program, enum log_level max);
 void log_msg(enum log_level level, const char *fmt, ...) __printf(2, 3);
 void log_limited(enum log_level level, const char *fmt, ...) __printf(2, 3);
 
-#define log_err(...) log_msg(LOG_ERR, __VA_ARGS__)
-#define log_warn(...) log_msg(LOG_WARN, __VA_ARGS__)
-#define log_info(...) log_msg(LOG_INFO, __VA_ARGS__)
+#define log_err(...)   log_msg(LOG_ERR, __VA_ARGS__)
+#define log_warn(...)  log_msg(LOG_WARN, __VA_ARGS__)
+#define log_info(...)  log_msg(LOG_INFO, __VA_ARGS__)
 #define log_debug(...) log_msg(LOG_DEBUG, __VA_ARGS__)
 
 #endif

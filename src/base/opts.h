@@ -18,19 +18,23 @@
 #include "base/util.h"
 
 enum opt_kind {
-	OPT_BOOL,    /* bool: on/off yes/no true/false y/n; a bare name means on */
+	OPT_BOOL,      /* bool: on/off yes/no true/false y/n; a bare name means on */
 	OPT_ONOFFAUTO, /* uint8_t (enum onoffauto) */
-	OPT_UINT,    /* uint8_t..uint64_t by width; decimal, 0x hex; min..max */
-	OPT_INT,     /* int8_t..int64_t by width; min..max taken as signed */
-	OPT_SIZE,    /* uint64_t: bytes with suffix b k K M G T (powers of 1024); min..max */
-	OPT_STR,     /* char *, allocated; NULL if not given and without default */
-	OPT_STRLIST, /* struct strlist: given by repetition */
-	OPT_ENUM,    /* unsigned: the index in choices[] */
-	OPT_MAC,     /* struct mac_opt */
-	OPT_CUSTOM,  /* parse() does it */
+	OPT_UINT,      /* uint8_t..uint64_t by width; decimal, 0x hex; min..max */
+	OPT_INT,       /* int8_t..int64_t by width; min..max taken as signed */
+	OPT_SIZE,      /* uint64_t: bytes with suffix b k K M G T (powers of 1024); min..max */
+	OPT_STR,       /* char *, allocated; NULL if not given and without default */
+	OPT_STRLIST,   /* struct strlist: given by repetition */
+	OPT_ENUM,      /* unsigned: the index in choices[] */
+	OPT_MAC,       /* struct mac_opt */
+	OPT_CUSTOM,    /* parse() does it */
 };
 
-enum onoffauto { OPT_AUTO, OPT_ON, OPT_OFF };
+enum onoffauto {
+	OPT_AUTO,
+	OPT_ON,
+	OPT_OFF
+};
 
 struct strlist {
 	char **v;
@@ -45,30 +49,33 @@ struct mac_opt {
 struct opt {
 	const char *name;
 	enum opt_kind kind;
-	uint8_t width;	     /* bytes of the field, for OPT_UINT and OPT_INT */
-	bool required;	     /* an error if not given */
-	bool power_of_2;     /* of OPT_UINT, OPT_SIZE: refused otherwise */
-	uint32_t offset;     /* of the field in the target */
-	uint64_t min, max;   /* inclusive; both 0: the whole range of the width */
-	const char *def;     /* default, written as a user would; NULL: the zeroed field stays */
+	uint8_t width;		    /* bytes of the field, for OPT_UINT and OPT_INT */
+	bool required;		    /* an error if not given */
+	bool power_of_2;	    /* of OPT_UINT, OPT_SIZE: refused otherwise */
+	uint32_t offset;	    /* of the field in the target */
+	uint64_t min, max;	    /* inclusive; both 0: the whole range of the width */
+	const char *def;	    /* default, written as a user would; NULL: the zeroed field stays */
 	const char *const *choices; /* OPT_ENUM: NULL-terminated */
-	const char *arg;     /* what stands for the value in help: "addr[/bits]"; NULL: by kind */
-	const char *help;    /* one sentence, no full stop */
+	const char *arg;	    /* what stands for the value in help: "addr[/bits]"; NULL: by kind */
+	const char *help;	    /* one sentence, no full stop */
 	int (*parse)(const struct opt *o, const char *value, void *field, struct error *err); /* OPT_CUSTOM */
 };
 
 /* Table entries: `OPT_F(struct user_opts, restricted, "restrict", OPT_BOOL, .def = "off", .help = "...")`. */
-#define OPT_F(type, field, optname, optkind, ...)                                                                      \
-	{                                                                                                              \
-		.name = (optname), .kind = (optkind), .width = sizeof(((type *)0)->field),                             \
-		.offset = offsetof(type, field), __VA_ARGS__                                                           \
+#define OPT_F(type, field, optname, optkind, ...)                                          \
+	{                                                                                  \
+		.name = (optname), .kind = (optkind), .width = sizeof(((type *)0)->field), \
+		.offset = offsetof(type, field), __VA_ARGS__                               \
 	}
-#define OPT_END { .name = NULL }
+#define OPT_END              \
+	{                    \
+		.name = NULL \
+	}
 
 struct opt_pair {
 	char *key;
-	char *value;   /* text form */
-	bool bare;     /* no '=': "foo" (value "on"), or the implied key's value */
+	char *value; /* text form */
+	bool bare;   /* no '=': "foo" (value "on"), or the implied key's value */
 	bool taken;
 };
 
@@ -97,7 +104,8 @@ bool opt_list_wants_help(const struct opt_list *l);
  * errors if `complete`. On an error the target stays valid for opts_free().
  */
 int opts_defaults(const struct opt *table, void *target, struct error *err) __must_check;
-int opts_apply(const struct opt *table, struct opt_list *l, void *target, bool complete, struct error *err) __must_check;
+int opts_apply(const struct opt *table, struct opt_list *l, void *target, bool complete,
+	       struct error *err) __must_check;
 
 /* Error for the first pair that nobody took, with the nearest name of the tables (NULL-terminated array of tables). */
 int opts_reject_rest(const struct opt_list *l, const struct opt *const *tables, struct error *err) __must_check;

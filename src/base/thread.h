@@ -15,21 +15,24 @@
 #define TSA(x)
 #endif
 
-#define CAPABILITY(name) TSA(capability(name))
-#define GUARDED_BY(x) TSA(guarded_by(x))
-#define PT_GUARDED_BY(x) TSA(pt_guarded_by(x))
-#define REQUIRES(...) TSA(requires_capability(__VA_ARGS__))
-#define EXCLUDES(...) TSA(locks_excluded(__VA_ARGS__))
-#define ACQUIRE(...) TSA(acquire_capability(__VA_ARGS__))
-#define RELEASE(...) TSA(release_capability(__VA_ARGS__))
+#define CAPABILITY(name)     TSA(capability(name))
+#define GUARDED_BY(x)	     TSA(guarded_by(x))
+#define PT_GUARDED_BY(x)     TSA(pt_guarded_by(x))
+#define REQUIRES(...)	     TSA(requires_capability(__VA_ARGS__))
+#define EXCLUDES(...)	     TSA(locks_excluded(__VA_ARGS__))
+#define ACQUIRE(...)	     TSA(acquire_capability(__VA_ARGS__))
+#define RELEASE(...)	     TSA(release_capability(__VA_ARGS__))
 #define ASSERT_CAPABILITY(x) TSA(assert_capability(x))
-#define NO_THREAD_SAFETY TSA(no_thread_safety_analysis)
+#define NO_THREAD_SAFETY     TSA(no_thread_safety_analysis)
 
 struct CAPABILITY("mutex") mutex {
 	pthread_mutex_t m;
 };
 
-#define MUTEX_INIT { PTHREAD_MUTEX_INITIALIZER }
+#define MUTEX_INIT                        \
+	{                                 \
+		PTHREAD_MUTEX_INITIALIZER \
+	}
 
 static inline void mutex_init(struct mutex *m)
 {

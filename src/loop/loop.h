@@ -33,7 +33,7 @@ struct sleep_hook;
 struct loop *loop_new(const char *name, struct error *err);
 int loop_start_thread(struct loop *l, struct error *err); /* signals are blocked in that thread */
 void loop_run(struct loop *l);				  /* until loop_stop() */
-void loop_stop(struct loop *l);			  /* any thread; what was posted before still runs */
+void loop_stop(struct loop *l);				  /* any thread; what was posted before still runs */
 /* Stops and joins the thread, if any. Nobody else may be inside loop_post() or loop_call() for it. */
 void loop_free(struct loop *l);
 
@@ -53,21 +53,21 @@ bool loop_turn(struct loop *l);
 typedef void watch_fn(struct watch *w, uint32_t events);
 
 struct watch {
-	struct loop *loop;  /* NULL: not watched */
+	struct loop *loop; /* NULL: not watched */
 	watch_fn *fn;
 	const char *name;
 	int fd;
 	uint32_t events;
-	bool again;	    /* run once more next turn */
-	struct list node;   /* on the loop's again list */
-	uint32_t slot;	    /* loop's own: place in its table of watches */
+	bool again;	  /* run once more next turn */
+	struct list node; /* on the loop's again list */
+	uint32_t slot;	  /* loop's own: place in its table of watches */
 };
 
 void watch_init(struct watch *w, const char *name, int fd, watch_fn *fn);
 int watch_add(struct loop *l, struct watch *w, uint32_t events); /* -errno of epoll_ctl */
-int watch_mod(struct watch *w, uint32_t events);		  /* 0 events: stays in the set, silent but for errors */
-void watch_del(struct watch *w);				  /* harmless if not added */
-void watch_again(struct watch *w);				  /* call fn(w, 0) in the next turn, without sleeping before */
+int watch_mod(struct watch *w, uint32_t events);		 /* 0 events: stays in the set, silent but for errors */
+void watch_del(struct watch *w);				 /* harmless if not added */
+void watch_again(struct watch *w); /* call fn(w, 0) in the next turn, without sleeping before */
 
 /* ---- timers ---- */
 
@@ -75,12 +75,15 @@ void watch_again(struct watch *w);				  /* call fn(w, 0) in the next turn, witho
  * Two clocks. CLOCK_HOST_NS is CLOCK_MONOTONIC. CLOCK_VM_NS runs while the VM runs and is stepped by qtest; device
  * timers know only this one. Time of a loop turn is read once.
  */
-enum clock_kind { CLOCK_HOST_NS, CLOCK_VM_NS };
+enum clock_kind {
+	CLOCK_HOST_NS,
+	CLOCK_VM_NS
+};
 
-uint64_t clock_now(enum clock_kind c); /* ns; any thread */
-void vm_clock_run(bool running);       /* any thread; loops re-arm by themselves */
-void vm_clock_manual(void);	       /* qtest: stands at 0, moves by vm_clock_step only */
-void vm_clock_step(uint64_t to_ns);    /* qtest: set the clock; due timers then run in the loops' turns */
+uint64_t clock_now(enum clock_kind c);		/* ns; any thread */
+void vm_clock_run(bool running);		/* any thread; loops re-arm by themselves */
+void vm_clock_manual(void);			/* qtest: stands at 0, moves by vm_clock_step only */
+void vm_clock_step(uint64_t to_ns);		/* qtest: set the clock; due timers then run in the loops' turns */
 uint64_t loop_next_vm_deadline(struct loop *l); /* qtest; UINT64_MAX if none */
 
 typedef void timer_fn(struct timer *t);
@@ -89,8 +92,8 @@ struct timer {
 	struct loop *loop;
 	timer_fn *fn;
 	enum clock_kind clock;
-	uint64_t deadline;	/* ns */
-	uint32_t index;		/* place in the loop's heap + 1; 0: not armed */
+	uint64_t deadline; /* ns */
+	uint32_t index;	   /* place in the loop's heap + 1; 0: not armed */
 };
 
 void timer_init(struct timer *t, struct loop *l, enum clock_kind c, timer_fn *fn);

@@ -43,10 +43,10 @@ enum region_policy {
 
 struct doorbell {
 	uint64_t offset;
-	uint8_t width;	/* 0: any width */
-	bool match;	/* only writes of `value` */
+	uint8_t width; /* 0: any width */
+	bool match;    /* only writes of `value` */
 	uint64_t value;
-	int fd;		/* eventfd, owned by the device; < 0: not in use now */
+	int fd; /* eventfd, owned by the device; < 0: not in use now */
 };
 
 struct region {

@@ -17,7 +17,11 @@
 
 struct bus;
 
-enum device_state { DEVICE_CREATED, DEVICE_REALIZED, DEVICE_UNREALIZED };
+enum device_state {
+	DEVICE_CREATED,
+	DEVICE_REALIZED,
+	DEVICE_UNREALIZED
+};
 
 struct device {
 	struct object obj;
@@ -31,9 +35,9 @@ struct device {
 
 struct device_class {
 	struct class class;
-	const char *bus_type;	  /* the kind of bus it goes on ("PCI"); NULL: none */
-	const char *category;	  /* "network" */
-	bool internal;		  /* not for -device */
+	const char *bus_type; /* the kind of bus it goes on ("PCI"); NULL: none */
+	const char *category; /* "network" */
+	bool internal;	      /* not for -device */
 	int (*realize)(struct device *d, struct error *err);
 	void (*unrealize)(struct device *d);
 	void (*reset)(struct device *d); /* to the state after power on; called with the control mutex held */
@@ -78,12 +82,12 @@ struct device *device_add(struct opt_list *l, struct error *err);
  */
 int device_realize(struct device *d, struct bus *bus, struct error *err) __must_check;
 void device_unrealize(struct device *d); /* harmless if it is not realized */
-void device_reset(struct device *d); /* takes the control mutex */
-void device_del(struct device *d);   /* unrealize, free */
+void device_reset(struct device *d);	 /* takes the control mutex */
+void device_del(struct device *d);	 /* unrealize, free */
 
 struct device *device_find(const char *id);
 void device_each(void (*fn)(struct device *d, void *arg), void *arg); /* realized ones, in the order of realization */
-const char *device_label(const struct device *d); /* the id, or the type's name: for messages */
+const char *device_label(const struct device *d);		      /* the id, or the type's name: for messages */
 
 /* The root of all devices (abstract), for the table of types. */
 extern const struct type type_device;

@@ -29,20 +29,23 @@ struct type {
 	const char *desc;   /* one line for help */
 	const char *alias;  /* second name for users ("virtio-net"), or NULL */
 	size_t instance_size;
-	size_t class_size;  /* 0: as the parent's */
+	size_t class_size; /* 0: as the parent's */
 	bool abstract;
 	void (*class_init)(struct class *c);
 	void (*instance_init)(struct object *o);
 	void (*finalize)(struct object *o);
-	const struct opt *props;	 /* may be NULL */
+	const struct opt *props;	/* may be NULL */
 	const struct state_desc *state; /* what migration saves (object/state.h); may be NULL */
 };
 
+/* The formatter takes "class" for C++. */
+/* clang-format off */
 struct class {
 	const struct type *type;
 	const struct class *parent;
 	struct object *(*delegate)(struct object *o); /* further properties live there; may be NULL */
 };
+/* clang-format on */
 
 struct object {
 	const struct class *class;
