@@ -92,7 +92,7 @@ static void vector_mask(struct vector *v)
 	SCHED_POINT();
 	s = atomic_fetch_or(&v->state, STATE_MASKED);
 	while (s & STATE_SENDERS) {
-		sys_pause();
+		sys_pause("no sender has looked at the mask");
 		s = atomic_load(&v->state);
 	}
 }
