@@ -416,8 +416,10 @@ int opts_reject_rest(const struct opt_list *l, const struct opt *const *tables, 
 		if (l->v[i].taken)
 			continue;
 		near = nearest_opt(l->v[i].key, tables);
-		return fail(err, EINVAL, "unknown option '%.64s'%s%s%s", l->v[i].key, near ? "; did you mean '" : "",
-			    near ? near : "", near ? "'?" : "");
+		if (near)
+			return fail(err, EINVAL, "unknown option '%.64s'; did you mean '%s'?", l->v[i].key, near);
+		return fail(err, EINVAL, "unknown option '%.64s'; the word help in its place lists what there is",
+			    l->v[i].key);
 	}
 	return 0;
 }

@@ -85,8 +85,11 @@ static int set_keys(struct config *cfg, const struct cmd *cmd, const char *arg, 
 {
 	const struct opt *const tables[] = { cmd->keys, NULL };
 	struct opt_list list;
-	int rc = opt_list_parse(arg, cmd->implied, &list, err);
+	int rc;
 
+	if (!*arg)
+		return fail(err, EINVAL, "the argument is empty; expected %s", cmd->arg);
+	rc = opt_list_parse(arg, cmd->implied, &list, err);
 	if (rc < 0)
 		return rc;
 	if (opt_list_wants_help(&list)) {
@@ -143,7 +146,7 @@ int cmdline_parse(struct config *cfg, int argc, char **argv, struct error *err)
 		const char *word = argv[i];
 		const char *name = word + (word[0] == '-') + (word[0] == '-' && word[1] == '-');
 		const struct cmd *cmd;
-		const char *arg = NULL;
+		const char *arg = ""; /* of options that take none */
 		int rc;
 
 		if (word[0] != '-') {
@@ -165,7 +168,7 @@ int cmdline_parse(struct config *cfg, int argc, char **argv, struct error *err)
 		}
 		rc = apply_cmd(cfg, cmd, arg, err);
 		if (rc < 0)
-			cmdline_prefix(err, word, arg);
+			cmdline_prefix(err, word, cmd->arg && cmd->kind != CMD_REFUSED ? arg : NULL);
 		if (rc != 0)
 			return rc;
 	}

@@ -80,7 +80,7 @@ static int open_socket(struct qtest *q, const struct unix_opts *o, struct error 
 
 	if (!*o->path || strlen(o->path) >= sizeof(sa.sun_path))
 		return fail(err, EINVAL, "the path must have 1 to %zu characters", sizeof(sa.sun_path) - 1);
-	strcpy(sa.sun_path, o->path);
+	memcpy(sa.sun_path, o->path, strlen(o->path) + 1);
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (fd < 0)
 		return fail(err, errno, "cannot make a socket: %s", errno_str(errno));

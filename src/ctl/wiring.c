@@ -12,10 +12,10 @@
 
 /* ---- netdevs ---- */
 
-/* netdev_add() names type and id in its errors; what else the user wrote is said where it came from -nic and the like. */
-static void netdev_prefix(const struct planned *p, struct error *err)
+/* netdev_add() names type and id in its errors; what else the user wrote is said if it came from -nic and the like. */
+static void netdev_prefix(const struct planned *p, bool typed, struct error *err)
 {
-	if (p->option && !strcmp(p->option, "-netdev"))
+	if (typed && p->option && !strcmp(p->option, "-netdev"))
 		error_prefix(err, "-netdev ");
 	else
 		planned_prefix(p, err);
@@ -25,10 +25,11 @@ int wiring_add_netdevs(const struct net_plan *plan, struct loop *loop, struct er
 {
 	for (unsigned i = 0; i < plan->n_netdevs; i++) {
 		struct planned *p = &plan->netdev[i];
+		bool typed = pair_peek(&p->list, "type") != NULL;
 		int rc = netdev_add(&p->list, loop, err);
 
 		if (rc < 0) {
-			netdev_prefix(p, err);
+			netdev_prefix(p, typed, err);
 			return rc;
 		}
 		p->made = true;
@@ -132,11 +133,7 @@ int wiring_add_devices(const struct net_plan *plan, const struct config *cfg, st
 static void warn_client(struct net_client *c, void *arg)
 {
 	(void)arg;
-	if (c->peer)
-		return;
-	if (c->kind == NET_KIND_NIC)
-		log_warn("nic %s has no peer: its cable is unplugged; netdev=ID joins it to a backend", c->name);
-	else if (c->kind == NET_KIND_BACKEND)
+	if (!c->peer && c->kind == NET_KIND_BACKEND)
 		log_warn("netdev %s has no peer: nothing uses it; -device DRIVER,netdev=%s does", c->name, c->name);
 }
 

@@ -12,7 +12,7 @@ int wiring_add_netdevs(const struct net_plan *plan, struct loop *loop, struct er
 /* Make all devices, with what -global says. Those that are made stay on an error: wiring_remove() takes them. */
 int wiring_add_devices(const struct net_plan *plan, const struct config *cfg, struct error *err) __must_check;
 
-/* Say of each end of a wire that has no other end that it has none. */
+/* Say of each netdev that no device uses it; a NIC without a netdev says so itself. */
 void wiring_warn(void);
 
 /* Stop all data; nothing is in flight after. */

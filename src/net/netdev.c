@@ -46,8 +46,8 @@ static int unknown_type(const char *name, struct error *err)
 	}
 	near = nearest_name(name, names, n);
 	if (near)
-		return fail(err, EINVAL, "type=%s: there is no such backend; did you mean \"%s\"?", name, near);
-	return fail(err, EINVAL, "type=%s: there is no such backend; there are: %s", name, list);
+		return fail(err, EINVAL, "type=%.64s: there is no such backend; did you mean \"%s\"?", name, near);
+	return fail(err, EINVAL, "type=%.64s: there is no such backend; there are: %s", name, list);
 }
 
 static int create(const struct netdev_type *t, const char *id, struct opt_list *l, struct loop *loop, struct error *err)
@@ -78,7 +78,7 @@ static int check_id(const char *id, struct error *err)
 		return fail(err, EINVAL, "id= is missing; give the backend a name that a device can refer to, id=net0");
 	if (!id_wellformed(id) || strlen(id) >= sizeof(c->name))
 		return fail(err, EINVAL,
-			    "id=%s: an id is a letter, then letters, digits, '-', '.' and '_', at most %zu", id,
+			    "id=%.64s: an id is a letter, then letters, digits, '-', '.' and '_', at most %zu", id,
 			    sizeof(c->name) - 1);
 	c = net_client_find(id, 0);
 	if (c && c->kind != NET_KIND_NIC)
@@ -98,14 +98,14 @@ int netdev_add(struct opt_list *l, struct loop *loop, struct error *err)
 	if (!t)
 		return unknown_type(name, err);
 	if (t->unsupported)
-		return fail(err, ENOTSUP, "type=%s is not offered: %s", name, t->unsupported);
+		return fail(err, ENOTSUP, "type=%.64s is not offered: %s", name, t->unsupported);
 	ret = check_id(id, err);
 	if (!ret)
 		ret = create(t, id, l, loop, err);
 	if (ret && id)
-		error_prefix(err, "%s,id=%s: ", name, id);
+		error_prefix(err, "%.64s,id=%.64s: ", name, id);
 	else if (ret)
-		error_prefix(err, "%s: ", name);
+		error_prefix(err, "%.64s: ", name);
 	return ret;
 }
 

@@ -55,13 +55,13 @@ static int addr_parse(const struct opt *o, const char *value, void *field, struc
 	char *end = NULL;
 	unsigned long slot = ULONG_MAX, fn = 0;
 
+	(void)o;
 	if (isxdigit((unsigned char)value[0]))
 		slot = strtoul(value, &end, 16);
 	if (end && end[0] == '.' && isxdigit((unsigned char)end[1]))
 		fn = strtoul(end + 1, &end, 16);
 	if (!end || *end || slot >= PCI_SLOTS || fn >= 8)
-		return fail(err, EINVAL, "%s=%s: expected slot[.function] in hexadecimal, 0 to 1f and 0 to 7", o->name,
-			    value);
+		return fail(err, EINVAL, "expected slot[.function] in hexadecimal, 0 to 1f and 0 to 7");
 	*(int32_t *)field = (int32_t)PCI_DEVFN(slot, fn);
 	return 0;
 }

@@ -466,7 +466,7 @@ static void bad_devices_leave_nothing(void **state)
 		{ "pnet,id=taken",
 		  "-device pnet,id=taken: id=taken: is taken by another device (nobus); ids must differ" },
 		{ "pnet,id=a,vectors=65", "-device pnet,id=a: vectors=65: must be between 0 and 64" },
-		{ "pnet,nonsense=1", "-device pnet: unknown option 'nonsense'" },
+		{ "pnet,nonsense=1", "-device pnet: unknown option 'nonsense'; the word help in its place lists what there is" },
 		{ "pnet,bus=pci.7", "-device pnet: bus=pci.7: no such bus; PCI buses: pci.0" },
 		{ "pnet,bus=other", "-device pnet: bus=other: is a USB bus, the device needs a PCI bus" },
 		{ "nobus,bus=pci.0", "-device nobus: bus=pci.0: this device goes on no bus; leave bus= out" },

@@ -464,7 +464,7 @@ static void errors_name_option_value_and_remedy(void **state)
 		{ "mac=1", "mac=1: expected a MAC address, such as 52:54:00:12:34:56" },
 		{ "custom=bad", "custom=bad: expected good" },
 		{ "dnsseach=x", "unknown option 'dnsseach'; did you mean 'dnssearch'?" },
-		{ "zzz=x", "unknown option 'zzz'" },
+		{ "zzz=x", "unknown option 'zzz'; the word help in its place lists what there is" },
 		{ "noname", "unknown option 'noname'; did you mean 'name'?" },
 		/* Each value is checked, also one that a later one replaces. */
 		{ "queues=0,queues=1", "queues=0: must be between 1 and 1024" },
