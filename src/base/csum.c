@@ -20,20 +20,29 @@ static inline uint64_t add1(uint64_t a, uint64_t b)
 	return __builtin_add_overflow(a, b, &a) ? a + 1 : a;
 }
 
+/* Add the word at `p` to a sum, its carry to another: two instructions, without a branch. */
+static inline void add64(uint64_t *sum, uint64_t *carry, const uint8_t *p)
+{
+	*carry += __builtin_add_overflow(*sum, load64(p), sum);
+}
+
 uint64_t csum_add(uint64_t sum, const void *data, size_t n)
 {
 	const uint8_t *p = data;
-	uint64_t s[4] = { sum, 0, 0, 0 }, carry[4] = { 0, 0, 0, 0 }, tail = 0;
+	uint64_t a = sum, b = 0, c = 0, d = 0, ca = 0, cb = 0, cc = 0, cd = 0, tail = 0;
 
 	for (; n >= 64; p += 64, n -= 64) {
-		for (unsigned i = 0; i < 8; i++) {
-			uint64_t w = load64(p + 8 * i);
-
-			carry[i % 4] += __builtin_add_overflow(s[i % 4], w, &s[i % 4]);
-		}
+		add64(&a, &ca, p);
+		add64(&b, &cb, p + 8);
+		add64(&c, &cc, p + 16);
+		add64(&d, &cd, p + 24);
+		add64(&a, &ca, p + 32);
+		add64(&b, &cb, p + 40);
+		add64(&c, &cc, p + 48);
+		add64(&d, &cd, p + 56);
 	}
-	sum = add1(add1(s[0], s[1]), add1(s[2], s[3]));
-	sum = add1(sum, carry[0] + carry[1] + carry[2] + carry[3]);
+	sum = add1(add1(a, b), add1(c, d));
+	sum = add1(sum, ca + cb + cc + cd);
 	for (; n >= 8; p += 8, n -= 8)
 		sum = add1(sum, load64(p));
 	if (n)

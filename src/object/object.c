@@ -245,8 +245,10 @@ void object_deinit(struct object *o)
 		return;
 	list_remove(&o->node);
 	/* The last child first: what was made later may use what was there before. */
-	while (!list_empty(&o->children))
-		object_free(list_entry(o->children.prev, struct object, node));
+	for (struct list *n = o->children.prev, *prev; n != &o->children; n = prev) {
+		prev = n->prev;
+		object_free(list_entry(n, struct object, node));
+	}
 	for (const struct class *c = class; c; c = c->parent)
 		if (c->type->finalize)
 			c->type->finalize(o);
