@@ -238,6 +238,7 @@ static __attribute__((noinline)) void cut_window(struct vnet_rx *rx, size_t want
 {
 	const struct vnet_rx_chain *ch = &rx->chain[rx->c_first];
 
+	want = MAX(want, (size_t)1); /* a chain at least */
 	rx->end = rx->first;
 	rx->room = 0;
 	for (; rx->room < want && ch < &rx->chain[rx->c_last]; ch++) {

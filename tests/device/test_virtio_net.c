@@ -436,6 +436,12 @@ static void test_rx_merged(void **state)
 				post_random_rx(&b, 600, 3);
 			}
 			make_frame(big, len, round);
+			/* A window may be lent again and again, larger or smaller, and nothing be received into it. */
+			for (unsigned again = rnd(3); again; again--) {
+				struct net_window w;
+
+				assert_int_equal(net_lend(&b.wire, random_want(len), &w), 0);
+			}
 			b.want = random_want(len);
 			assert_int_equal(wire_frame(&b, big, len, NULL), NET_OK);
 			n = buffers_for(posted, n_used, len);
@@ -721,6 +727,28 @@ static void test_link(void **state)
 		assert_int_equal(config_status(&b), VIRTIO_NET_S_LINK_UP);
 		assert_int_equal(b.config_calls, 2);
 		expect_healthy(&b);
+	}
+	bench_close(&b);
+}
+
+/* What a header says of the checksum: nothing to a guest that did not ask for it (5.1.6.4.1). */
+static void test_header_flags(void **state)
+{
+	const struct frame_meta valid = { .data_valid = true };
+	struct virtio_net_hdr_mrg_rxbuf h;
+	struct bench b;
+
+	(void)state;
+	bench_open(&b, NULL);
+	make_frame(big, 60, 0);
+	for (unsigned csum = 0; csum < 2; csum++) {
+		driver_up(&b, csum ? BIT(VIRTIO_NET_F_GUEST_CSUM) : MIN_FEATURES);
+		post_rx(&b, 100);
+		assert_int_equal(wire_frame(&b, big, 60, &valid), NET_OK);
+		assert_int_equal(receive(&b, back, sizeof(back), &h), 60);
+		assert_int_equal(h.hdr.flags, csum ? VIRTIO_NET_HDR_F_DATA_VALID : 0);
+		assert_int_equal(h.hdr.gso_type | h.hdr.gso_size | h.hdr.hdr_len | h.hdr.csum_start, 0);
+		assert_int_equal(h.num_buffers, 1);
 	}
 	bench_close(&b);
 }
@@ -1064,6 +1092,7 @@ int main(void)
 		cmocka_unit_test(test_hold_ends),
 		cmocka_unit_test(test_break_in_take),
 		cmocka_unit_test(test_link),
+		cmocka_unit_test(test_header_flags),
 		cmocka_unit_test(test_offloads_off_while_frames_wait),
 		cmocka_unit_test(test_filter),
 		cmocka_unit_test(test_filter_short_frames),

@@ -234,6 +234,30 @@ static void test_config_space(void **state)
 	bench_close(&b);
 }
 
+/* DRIVER_OK while the device is held quiet: it starts when it may. */
+static void test_start_while_quiet(void **state)
+{
+	uint8_t frame[60] = { 0 };
+	struct bench b;
+
+	(void)state;
+	bench_open(&b, NULL);
+	virtio_quiesce(b.v);
+	assert_true(negotiate(&b, offered(&b)));
+	place_queues(&b);
+	post_rx(&b, 100);
+	driver_ok(&b);
+	kick(&b.q[RXQ]);
+	settle(&b);
+	assert_int_equal(wire_frame(&b, frame, 60, NULL), -EAGAIN);
+	assert_int_equal(used_idx(&b.q[RXQ]), 0);
+	virtio_resume(b.v);
+	settle(&b);
+	net_drained(&b.wire);
+	expect_healthy(&b);
+	bench_close(&b);
+}
+
 /* The ISR says what happened, and is cleared by reading. */
 static void test_isr(void **state)
 {
@@ -303,6 +327,7 @@ int main(void)
 		cmocka_unit_test(test_status_backwards),
 		cmocka_unit_test(test_reset_leaves_nothing),
 		cmocka_unit_test(test_config_space),
+		cmocka_unit_test(test_start_while_quiet),
 		cmocka_unit_test(test_isr),
 		cmocka_unit_test(test_up_and_down),
 		cmocka_unit_test(test_create_and_delete),

@@ -694,27 +694,73 @@ static void test_long_chains(void **state)
 	free(frame);
 }
 
-/* A chain of 4 GiB, of pieces that are RAM each */
-static void test_endless_chain(void **state)
+/* An indirect table of the most entries there may be, each all of the first block */
+static uint64_t huge_table(struct fixture *f)
 {
-	struct fixture f;
-	struct vring_desc *d;
-	uint64_t table;
+	uint64_t table = ALIGN_UP(buf(&f->b, 16 * (VIRTQ_CHAIN_MAX + 1)), 16);
+	struct vring_desc *d = at(&f->b, table);
 
-	(void)state;
-	open_all(&f);
-	/* 1 MiB a piece: 1024 of them are a GiB, so this needs no overflow, only a frame that is too big. */
-	table = ALIGN_UP(buf(&f.b, 16 * (VIRTQ_CHAIN_MAX + 1)), 16);
-	d = at(&f.b, table);
-	name_range(&f.b, table, 16 * VIRTQ_CHAIN_MAX);
+	name_range(&f->b, table, 16 * VIRTQ_CHAIN_MAX);
 	for (unsigned i = 0; i < VIRTQ_CHAIN_MAX; i++)
 		d[i] = (struct vring_desc){ 0, RAM0_SIZE, i + 1 < VIRTQ_CHAIN_MAX ? VRING_DESC_F_NEXT : 0,
 					    (uint16_t)(i + 1) };
-	tx_desc(&f, table, 16 * VIRTQ_CHAIN_MAX, VRING_DESC_F_INDIRECT, 0);
+	return table;
+}
+
+static void test_huge_chain(void **state)
+{
+	struct fixture f;
+
+	(void)state;
+	open_all(&f);
+	tx_desc(&f, huge_table(&f), 16 * VIRTQ_CHAIN_MAX, VRING_DESC_F_INDIRECT, 0);
 	expect_sent(&f, 0);
 	assert_int_equal(dropped_tx(&f.b, NET_DROP_TOO_BIG), 1);
 	expect_healthy(&f.b);
 	done(&f);
+	/* One descriptor before the table makes it too many. */
+	open_all(&f);
+	set_desc(&f.b.q[TXQ], 1, huge_table(&f), 16 * VIRTQ_CHAIN_MAX, VRING_DESC_F_INDIRECT, 0);
+	tx_desc(&f, f.frame, HDR, VRING_DESC_F_NEXT, 1);
+	expect_broken(&f.b, TXQ, VIRTQ_FAULT_LOOP);
+	done(&f);
+}
+
+/* A chain whose sum passes 4 GiB: it needs more RAM than the bench has. */
+static void test_sum_of_lengths(void **state)
+{
+	static const struct ram_block block = { .gpa = 0, .size = 16 * MIB };
+	static struct iovec iov[VIRTQ_CHAIN_MAX];
+	struct virtq q = { .max_size = 16, .size = 16, .driver_gpa = 0x1000, .device_gpa = 0x2000 };
+	struct vring_avail *avail;
+	struct vring_desc *d;
+	struct vchain c;
+	struct dma dma;
+	struct ram ram;
+
+	(void)state;
+	assert_int_equal(ram_init(&ram, &block, 1, NULL), 0);
+	dma.ram = &ram;
+	atomic_init(&dma.on, true);
+	d = ram_ptr(&ram, 0x10000, 1);
+	avail = ram_ptr(&ram, 0x1000, 1);
+	for (unsigned write = 0; write < 2; write++) {
+		*(struct vring_desc *)ram_ptr(&ram, 0, 1) =
+			(struct vring_desc){ 0x10000, 256 * 16, VRING_DESC_F_INDIRECT, 0 };
+		for (unsigned i = 0; i < 256; i++)
+			d[i] = (struct vring_desc){ 0, 16 * MIB, (uint16_t)(write * 2 + (i < 255)), (uint16_t)(i + 1) };
+		avail->idx = 1;
+		assert_int_equal(virtq_start(&q, &dma, false, true, 0), 0);
+		assert_int_equal(virtq_pop(&q, iov, ARRAY_SIZE(iov), &c), -EPROTO);
+		assert_int_equal(q.fault, VIRTQ_FAULT_TOO_LONG);
+		/* A byte less is a chain. */
+		d[255].len--;
+		assert_int_equal(virtq_start(&q, &dma, false, true, 0), 0);
+		assert_int_equal(virtq_pop(&q, iov, ARRAY_SIZE(iov), &c), 1);
+		assert_int_equal(c.out_len + c.in_len, UINT32_MAX);
+		virtq_stop(&q);
+	}
+	ram_destroy(&ram);
 }
 
 /* VQ36, and the same the other way round */
@@ -811,6 +857,20 @@ static void test_frame_larger_than_ring(void **state)
 	assert_memory_equal(back, frame, 256 * 64 - HDR);
 	assert_int_equal(wire_frame(&f.b, frame, 60, NULL), -EAGAIN);
 	expect_healthy(&f.b);
+	done(&f);
+
+	/* The same with two descriptors a buffer: half as many buffers are all there can be. */
+	open_with(&f, ALL_FEATURES & ~BIT(VIRTIO_RING_F_INDIRECT_DESC));
+	for (unsigned i = 0; i < 128; i++) {
+		uint64_t gpa = buf(&f.b, 128);
+
+		chain(&f.b.q[RXQ], (struct seg[]){ { gpa, 64, true }, { gpa + 64, 64, true } }, 2);
+	}
+	assert_int_equal(wire_frame(&f.b, frame, NET_FRAME_MAX, NULL), NET_DROP_NO_BUFFER);
+	assert_int_equal(wire_frame(&f.b, frame, 256 * 64 - HDR, NULL), NET_OK);
+	assert_int_equal(receive(&f.b, back, sizeof(back), &h), 256 * 64 - (int)HDR);
+	assert_int_equal(h.num_buffers, 128);
+	assert_memory_equal(back, frame, 256 * 64 - HDR);
 	done(&f);
 	free(frame);
 }
@@ -913,7 +973,8 @@ int main(void)
 		cmocka_unit_test(test_split_header),
 		cmocka_unit_test(test_short_chains),
 		cmocka_unit_test(test_long_chains),
-		cmocka_unit_test(test_endless_chain),
+		cmocka_unit_test(test_huge_chain),
+		cmocka_unit_test(test_sum_of_lengths),
 		cmocka_unit_test(test_direction),
 		cmocka_unit_test(test_tiny_buffers),
 		cmocka_unit_test(test_merged_header_does_not_fit),

@@ -1,0 +1,414 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * virtio-net against a driver and a wire that do anything: the input is a list of operations on guest RAM, registers, the
+ * wire and time. Some of them are what a sane driver does (bring the device up, post a chain), so that an input gets deep
+ * into the device without having to guess; all of them take their values from the input.
+ *
+ * Beside what the sanitizers see, it holds that every frame is accounted for after each operation, and that a reset ends
+ * everything.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/iov.h"
+#include "base/log.h"
+#include "nic/virtio_net.h"
+
+#define CHECK(x)                                                                \
+	do {                                                                    \
+		if (!(x)) {                                                     \
+			fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #x); \
+			abort();                                                \
+		}                                                               \
+	} while (0)
+
+#define BLOCK	   (128 * KIB)
+#define BLOCK2_GPA (256 * KIB)
+#define RING(i)	   ((i)*0x2000u)
+#define AVAIL	   0x1000
+#define USED	   0x1400
+#define BUFFERS	   0x6000
+#define MAX_OPS	   2000
+
+static struct loop *loop;
+static struct ram ram;
+static struct dma dma;
+static struct mutex lock;
+static struct bus bus;
+static struct virtio_device *dev;
+static struct virtio_net *nic;
+static struct net_client wire;
+static unsigned take; /* how many frames the wire takes of each batch */
+static uint16_t posted[3], next_desc[3];
+static volatile uint8_t eaten;
+
+/* ---- the input ---- */
+
+static const uint8_t *in;
+static size_t left;
+
+static uint64_t get(unsigned bytes)
+{
+	uint64_t v = 0;
+
+	for (unsigned i = 0; i < bytes && left; i++, left--)
+		v |= (uint64_t)*in++ << 8 * i;
+	return v;
+}
+
+/* ---- the wire ---- */
+
+static unsigned wire_send(struct net_client *c, struct batch *b)
+{
+	unsigned n = MIN(b->n, take);
+
+	for (unsigned i = 0; i < n; i++) {
+		const struct frame *f = &b->frame[i];
+		struct iov_cur cur = iov_cur(frame_iov(b, f), f->cnt);
+		uint8_t byte;
+
+		frame_iov(b, f)[-1] = (struct iovec){ 0 };
+		CHECK(f->cnt + 1 <= NET_IOV_MAX);
+		CHECK(iov_left(&cur) == f->len);
+		while (iov_get(&cur, &byte, 1))
+			eaten ^= byte;
+		net_count_rx_out(c, 1, f->len);
+	}
+	return n;
+}
+
+static uint32_t wire_offload(struct net_client *c, uint32_t takes)
+{
+	(void)c;
+	return takes;
+}
+
+static const struct net_client_ops wire_ops = { .type = "fuzz", .send = wire_send, .set_offload = wire_offload };
+
+/* A frame whose header and first bytes come from the input. */
+static void wire_frames(void)
+{
+	size_t len = get(2), want = get(2), max = NET_FRAME_MAX;
+	struct virtio_net_hdr h = { 0 };
+	struct frame_meta m = { 0 };
+	struct net_window w;
+
+	for (unsigned i = 0; i < sizeof(h) && get(1) & 1; i++)
+		((uint8_t *)&h)[i] = (uint8_t)get(1);
+	if (net_vnet_decode(&h, len, &m))
+		m = (struct frame_meta){ 0 };
+	for (unsigned n = 1 + get(1) % 4; n; n--) {
+		struct iov_cur cur;
+
+		if (net_lend(&wire, MIN(want, max), &w) < 0)
+			break;
+		w.iov[-1] = (struct iovec){ 0 };
+		CHECK(w.cnt && w.room >= MIN(want, max) && iov_size(w.iov, w.cnt) == w.room);
+		CHECK(w.cnt + 1 <= NET_IOV_MAX);
+		cur = iov_cur(w.iov, w.cnt);
+		for (unsigned i = 0; i < 18 && i < len; i++)
+			iov_put(&cur, &(uint8_t){ (uint8_t)get(1) }, 1);
+		iov_fill(&cur, 0x5a, len > 18 ? len - 18 : 0);
+		net_take(&wire, len, &m);
+	}
+	net_commit(&wire);
+}
+
+/* ---- the driver ---- */
+
+static void transport_call(void *opaque, struct virtq *q)
+{
+	(void)opaque, (void)q;
+}
+
+static void transport_config(void *opaque)
+{
+	(void)opaque;
+}
+
+static void *gpa_ptr(uint64_t gpa, size_t len)
+{
+	return ram_ptr(&ram, gpa, len);
+}
+
+static void bring_up(void)
+{
+	uint64_t features = get(1) & 1 ? UINT64_MAX : get(8);
+	uint16_t size = (uint16_t)(1u << get(1) % 9);
+
+	virtio_set_status(dev, 0);
+	features = (features & virtio_offered(dev)) | BIT(VIRTIO_F_VERSION_1);
+	virtio_set_features(dev, 0, (uint32_t)features);
+	virtio_set_features(dev, 1, (uint32_t)(features >> 32));
+	virtio_set_status(dev, VIRTIO_CONFIG_S_FEATURES_OK);
+	for (unsigned i = 0; i < dev->n_queues; i++) {
+		struct virtq *q = &dev->queue[i].q;
+
+		q->size = MIN(size, q->max_size);
+		q->desc_gpa = RING(i);
+		q->driver_gpa = RING(i) + AVAIL;
+		q->device_gpa = RING(i) + USED;
+		memset(gpa_ptr(RING(i) + AVAIL, 1), 0, 0xc00);
+		virtio_queue_enable(dev, i);
+		posted[i] = next_desc[i] = 0;
+	}
+	virtio_set_status(dev, VIRTIO_CONFIG_S_FEATURES_OK | VIRTIO_CONFIG_S_DRIVER_OK);
+}
+
+/* A chain, mostly well-formed, of pieces whose place, length and flags the input says. */
+static void post_chain(void)
+{
+	unsigned i = get(1) % 3, n = 1 + get(1) % 8, mask;
+	struct virtq *q = &dev->queue[i % dev->n_queues].q;
+	struct vring_desc *d = gpa_ptr(RING(i), 1);
+	uint16_t head, *avail = gpa_ptr(RING(i) + AVAIL, 1);
+
+	if (!is_power_of_2(q->size) || q->size > 256)
+		return;
+	mask = q->size - 1u;
+	head = next_desc[i] & mask;
+	for (unsigned k = 0; k < n; k++) {
+		uint64_t gpa = BUFFERS + get(2) % (BLOCK - BUFFERS);
+		uint32_t len = (uint32_t)get(2);
+		uint16_t flags = (uint16_t)get(1);
+
+		len = MIN(len, (uint32_t)(BLOCK - gpa));
+		if (flags & 0x80) { /* as is right for the queue */
+			flags = i == 0 || (i == 2 && k + 1 == n && k) ? VRING_DESC_F_WRITE : 0;
+			flags |= k + 1 < n ? VRING_DESC_F_NEXT : 0;
+			len += !len;
+		}
+		d[next_desc[i] & mask] = (struct vring_desc){ gpa, len, flags, (uint16_t)((next_desc[i] + 1) & mask) };
+		next_desc[i]++;
+	}
+	avail[2 + (posted[i] & mask)] = head;
+	avail[1] = ++posted[i];
+}
+
+/* A control command where it is found, with its place for the answer. */
+static void post_control(void)
+{
+	unsigned len = 2 + get(1) % 64;
+	uint8_t *p = gpa_ptr(BUFFERS, 128);
+	struct vring_desc *d = gpa_ptr(RING(2), 1);
+	uint16_t *avail = gpa_ptr(RING(2) + AVAIL, 1);
+	unsigned mask = MIN(dev->queue[dev->n_queues - 1].q.size, 64) - 1u;
+
+	for (unsigned i = 0; i < len; i++)
+		p[i] = (uint8_t)get(1);
+	d[0] = (struct vring_desc){ BUFFERS, len, VRING_DESC_F_NEXT, 1 };
+	d[1] = (struct vring_desc){ BUFFERS + 127, 1, VRING_DESC_F_WRITE, 0 };
+	avail[2 + (posted[2] & mask)] = 0;
+	avail[1] = ++posted[2];
+}
+
+static void poke(void)
+{
+	uint64_t gpa = get(3) % BLOCK;
+	unsigned n = (unsigned)MIN(1 + get(1) % 32, BLOCK - gpa);
+
+	for (unsigned i = 0; i < n; i++)
+		*(uint8_t *)gpa_ptr(gpa + i, 1) = (uint8_t)get(1);
+}
+
+/* What a transport lets through: registers of a queue that is not enabled. */
+static void set_queue(void)
+{
+	unsigned i = get(1) % dev->n_queues;
+	struct virtq *q = &dev->queue[i].q;
+
+	if (q->enabled || virtio_get_status(dev) & VIRTIO_CONFIG_S_DRIVER_OK)
+		return;
+	q->size = (uint16_t)get(2);
+	q->desc_gpa = get(8);
+	q->driver_gpa = get(8);
+	q->device_gpa = get(8);
+	virtio_queue_enable(dev, i);
+}
+
+static void kick(void)
+{
+	uint64_t one = 1;
+	ssize_t r = write(dev->queue[get(1) % dev->n_queues].kick_fd, &one, sizeof(one));
+
+	(void)r;
+}
+
+static void config_access(void)
+{
+	unsigned off = (unsigned)get(2), size = 1 + get(1) % 8;
+	uint8_t bytes[8] = { 0 };
+
+	virtio_config_write(dev, off, size, bytes);
+	virtio_config_read(dev, off, size, bytes);
+}
+
+static void stop_and_go(void)
+{
+	unsigned how = (unsigned)get(1);
+
+	virtio_quiesce(dev);
+	atomic_store(&dma.on, !(how & 1));
+	if (how & 2)
+		loop_turn(loop);
+	virtio_resume(dev);
+}
+
+static void other_side(void)
+{
+	unsigned how = (unsigned)get(1);
+
+	take = how % 16 ? how % 16 - 1 : NET_BATCH;
+	if (how & 0x10)
+		net_wake_peer(&wire, NET_WAKE_ROOM);
+	if (how & 0x20)
+		net_set_link(how & 0x40 ? &wire : &nic->pair[0].client, how & 0x80);
+	if (how & 0x40)
+		net_drained(&wire);
+}
+
+static void expect_balanced(void)
+{
+	CHECK(net_account_balanced(&nic->pair[0].client.tx));
+	CHECK(net_account_balanced(&nic->pair[0].client.rx));
+	CHECK(net_account_balanced(&wire.tx));
+	CHECK(net_account_balanced(&wire.rx));
+}
+
+static void turns(void)
+{
+	for (unsigned i = 0; i < 20 && loop_turn(loop); i++)
+		;
+}
+
+static void operation(void)
+{
+	switch (get(1) % 16) {
+	case 0:
+		bring_up();
+		break;
+	case 1:
+	case 2:
+		post_chain();
+		break;
+	case 3:
+	case 4:
+		wire_frames();
+		break;
+	case 5:
+		post_control();
+		break;
+	case 6:
+		poke();
+		break;
+	case 7:
+	case 8:
+		kick();
+		break;
+	case 9:
+		virtio_set_status(dev, (uint8_t)get(1));
+		break;
+	case 10:
+		virtio_set_features(dev, (unsigned)get(1), (uint32_t)get(4));
+		break;
+	case 11:
+		set_queue();
+		break;
+	case 12:
+		config_access();
+		break;
+	case 13:
+		stop_and_go();
+		break;
+	case 14:
+		other_side();
+		break;
+	case 15:
+		vm_clock_step(clock_now(CLOCK_VM_NS) + get(4));
+		break;
+	}
+}
+
+/* ---- life ---- */
+
+static void open_device(void)
+{
+	static const struct virtio_transport transport = { transport_call, transport_config, NULL };
+	struct error err = { "" };
+	struct object *o = object_new("virtio-net-device", &err);
+
+	CHECK(o && object_set(o, "netdev", "wire", &err) == 0);
+	dev = to_virtio_device(to_device(o));
+	nic = to_virtio_net(dev);
+	dev->transport = &transport;
+	dev->dma = &dma;
+	dev->loop = loop;
+	dev->lock = &lock;
+	bus_init(&bus, "virtio", "virtio-bus", NULL);
+	if (device_realize(&dev->dev, &bus, &err) < 0) {
+		fprintf(stderr, "%s\n", err.msg);
+		abort();
+	}
+}
+
+static void open_all(void)
+{
+	static const struct type *const types[] = { &object_type, &device_type, &type_virtio_device, &type_virtio_net,
+						    NULL };
+	static const struct ram_block blocks[] = { { .gpa = 0, .size = BLOCK }, { .gpa = BLOCK2_GPA, .size = BLOCK } };
+
+	log_init("fuzz", LOG_ERR);
+	CHECK(types_init(types, NULL) == 0);
+	loop = loop_new("fuzz", NULL);
+	CHECK(loop);
+	vm_clock_manual();
+	mutex_init(&lock);
+	CHECK(ram_init(&ram, blocks, ARRAY_SIZE(blocks), NULL) == 0);
+	dma.ram = &ram;
+	wire = (struct net_client){ .ops = &wire_ops,
+				    .kind = NET_KIND_BACKEND,
+				    .name = "wire",
+				    .loop = loop,
+				    .takes = NET_OFF_ALL,
+				    .gives = NET_OFF_ALL };
+	CHECK(net_client_add(&wire, NULL) == 0);
+	open_device();
+}
+
+/* As after power-on. */
+static void start_over(void)
+{
+	atomic_store(&dma.on, true);
+	virtio_quiesce(dev);
+	virtio_resume(dev);
+	virtio_reset(dev);
+	take = NET_BATCH;
+	net_set_link(&wire, true);
+	net_set_link(&nic->pair[0].client, true);
+	turns();
+	net_drained(&wire);
+	expect_balanced();
+	CHECK(counter_get(&nic->pair[0].client.tx.held) == 0);
+	CHECK(counter_get(&nic->pair[0].client.rx.held) == 0);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	if (!loop)
+		open_all();
+	memset(ram.block[0].host, 0, BLOCK);
+	memset(posted, 0, sizeof(posted));
+	memset(next_desc, 0, sizeof(next_desc));
+	in = data;
+	left = size;
+	for (unsigned i = 0; left && i < MAX_OPS; i++) {
+		operation();
+		turns();
+		expect_balanced();
+	}
+	start_over();
+	return 0;
+}
