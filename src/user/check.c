@@ -211,7 +211,7 @@ static enum user_check check_ipv4(struct check *c, struct packet *p, uint8_t *fr
 	if (hdr_len != IP4_LEN && !c->all)
 		return USER_CHECK_OPTIONS;
 	*len = ETH_LEN + total;
-	if (get16(ip + 6) & 0x3fff) /* MF, offset */
+	if (get16(ip + 6) & (IP4_MF | IP4_OFFSET))
 		return c->all && !p->partial ? USER_PASS : USER_CHECK_FRAGMENT;
 	p->l4 = ip + hdr_len;
 	p->l4_len = total - hdr_len;

@@ -9,7 +9,7 @@
  *
  * Two things are changed besides. A partial checksum (virtio's NEEDS_CSUM) is completed: a TSO frame goes into
  * libslirp whole. And the MSS that the guest announces in a SYN is remembered and replaced by a large one: libslirp then makes
- * segments of up to 64 KiB, which go to the guest as TSO frames with the guest's own MSS as their segment size (see
+ * segments of up to 32 KiB, which go to the guest as TSO frames with the guest's own MSS as their segment size (see
  * toguest.h). That is what GRO would do afterwards, without the cost of making the small segments first.
  *
  * Frames are in private memory: they are changed, and nobody else changes them.

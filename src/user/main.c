@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <glib.h>
+#include <malloc.h>
 #undef MIN
 #undef MAX
 #include <signal.h>
@@ -155,7 +156,10 @@ static int lock_down(struct helper *h, struct error *err)
 			return rc;
 	}
 	set_resolv(h, h->resolv, h->resolv_len);
-	return sandbox_lock(b, err);
+	rc = sandbox_lock(b, err);
+	/* poll() takes no more entries than there may be descriptors. */
+	h->stack.poll_max = MIN(h->stack.poll_max, b->descriptors);
+	return rc;
 }
 
 /* ---- requests ---- */
@@ -277,6 +281,8 @@ int main(void)
 	}
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	signal(SIGPIPE, SIG_IGN);
+	/* libslirp's buffers of 128 KiB a connection are mapped, not cut from the heap: zeroed without being touched. */
+	mallopt(M_MMAP_THRESHOLD, 128 * 1024);
 	g_log_set_default_handler(on_glib_log, NULL);
 	h.sandbox.resolv_fd = -1;
 	while (!started) {

@@ -20,7 +20,7 @@
 #include "user/sandbox.h"
 
 #define NOBODY	   65534
-#define DATA_LIMIT (256 * MIB) /* libslirp's buffers: at most 256 KiB a connection */
+#define DATA_LIMIT (512 * MIB) /* address space: libslirp reserves 256 KiB for a connection, and uses what it needs */
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 #define SANITIZED 1
@@ -205,17 +205,21 @@ static bool limit(int what, rlim_t n)
 	return !setrlimit(what, &r);
 }
 
-static bool set_limits(const struct sandbox *s)
+/* A hard limit that is lower already stays. */
+static bool limit_descriptors(struct sandbox *s)
 {
-	bool ok = limit(RLIMIT_CORE, 0) && limit(RLIMIT_FSIZE, USER_RESOLV_MAX) && limit(RLIMIT_NPROC, 0);
+	struct rlimit r;
 
-	/* A hard limit that is lower already stays. */
-	if (!limit(RLIMIT_NOFILE, s->descriptors)) {
-		struct rlimit r;
+	if (getrlimit(RLIMIT_NOFILE, &r))
+		return false;
+	s->descriptors = (unsigned)MIN(s->descriptors, r.rlim_max);
+	return limit(RLIMIT_NOFILE, s->descriptors);
+}
 
-		ok = ok && !getrlimit(RLIMIT_NOFILE, &r) && limit(RLIMIT_NOFILE, r.rlim_max);
-	}
-	return ok && (SANITIZED || limit(RLIMIT_DATA, DATA_LIMIT));
+static bool set_limits(struct sandbox *s)
+{
+	return limit(RLIMIT_CORE, 0) && limit(RLIMIT_FSIZE, USER_RESOLV_MAX) && limit(RLIMIT_NPROC, 0) &&
+	       limit_descriptors(s) && (SANITIZED || limit(RLIMIT_DATA, DATA_LIMIT));
 }
 
 static const int allowed[] = {

@@ -20,7 +20,7 @@ struct sandbox {
 	const char *tftp;     /* directory, absolute and not "/"; or NULL */
 	bool unix_sockets;    /* guestfwd: libslirp connects to sockets in the root directory */
 	bool pidns;	      /* vwire says that we are in one of our own */
-	unsigned descriptors; /* limit */
+	unsigned descriptors; /* limit; sandbox_lock() makes it what it came to be */
 	/* results */
 	int resolv_fd; /* resolv.conf in the new root, to be kept up to date; -1: the host's own is seen */
 	uint32_t layers;

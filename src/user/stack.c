@@ -7,8 +7,14 @@
 #include "user/control.h"
 #include "user/stack.h"
 
-#define BUDGET	  64			/* frames in one turn */
-#define STACK_MTU (65535 - 14)		/* libslirp's largest (IF_MTU_MAX) */
+#define BUDGET	  64 /* frames in one turn */
+/*
+ * The MSS: half of the largest window that a guest can offer to libslirp, so that one segment is on its way while the
+ * last is acknowledged; and a divisor of libslirp's buffers of 128 KiB, which it otherwise reallocates, and copies, for
+ * each connection (IPv6 has 20 bytes less).
+ */
+#define STACK_MSS 32768
+#define STACK_MTU (STACK_MSS + 40)
 #define CHOKE	  (2 * RING_RECORD_MAX) /* less room than this towards the guest: sockets are not read */
 
 static int64_t now_ns(void)
@@ -122,7 +128,7 @@ static void init_check(struct check *c, const struct user_config *conf)
 	c->tftp = *conf->tftp;
 	c->host = conf->host;
 	memcpy(c->host6, conf->host6, sizeof(c->host6));
-	c->big_mss = STACK_MTU - 40; /* libslirp takes 20 more off for IPv6 */
+	c->big_mss = STACK_MSS;
 }
 
 static void list_search(const struct user_config *c, const char **list, unsigned max)

@@ -92,20 +92,22 @@ static void push_piece(struct toguest *t, size_t len)
 	ring_push(t->ring, (uint32_t)len, &none);
 }
 
+/* The packet may be a fragment itself, of a datagram larger than libslirp's MTU. */
 static void fragment_ipv4(struct toguest *t, const uint8_t *frame, size_t len)
 {
 	const size_t head = ETH_LEN + IP4_LEN, step = ALIGN_DOWN(GUEST_MTU - IP4_LEN, 8);
+	uint16_t before = get16(frame + ETH_LEN + 6);
 
 	for (size_t at = head; at < len; at += step) {
 		size_t n = MIN(step, len - at);
 		uint8_t *to = send_piece(t, frame, head, 0, frame + at, n), *ip;
-		uint16_t sum;
+		uint16_t sum, more = at + n < len ? IP4_MF : before & IP4_MF;
 
 		if (!to)
 			return; /* the rest would be of no use */
 		ip = to + ETH_LEN;
 		put16(ip + 2, (uint16_t)(IP4_LEN + n));
-		put16(ip + 6, (uint16_t)((at - head) / 8 | (at + n < len ? 0x2000 : 0)));
+		put16(ip + 6, (uint16_t)((((before & IP4_OFFSET) + (at - head) / 8) & IP4_OFFSET) | more));
 		put16(ip + 10, 0);
 		sum = (uint16_t)~csum_fold(csum_add(0, ip, IP4_LEN));
 		memcpy(ip + 10, &sum, sizeof(sum));

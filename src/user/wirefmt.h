@@ -12,6 +12,8 @@ enum {
 	ETH_IPV6 = 0x86dd,
 	ARP_LEN = 28,
 	IP4_LEN = 20,
+	IP4_MF = 0x2000,
+	IP4_OFFSET = 0x1fff,
 	IP6_LEN = 40,
 	IP6_FRAG_LEN = 8,
 	TCP_LEN = 20,

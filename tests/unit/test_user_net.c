@@ -576,6 +576,30 @@ static void test_restrict(void **state)
 
 /* ---- large datagrams ---- */
 
+/* The host sends a datagram of n bytes; the guest gets it in fragments of its MTU. */
+static void large_datagram(struct guest *g, int fd, const struct sockaddr_in *to, size_t n)
+{
+	static uint8_t in[70000];
+	size_t seen = 0;
+	unsigned want = (unsigned)((n + 8 + 1479) / 1480);
+
+	guest_clear(g);
+	assert_int_equal(sendto(fd, pattern, n, 0, (const struct sockaddr *)to, sizeof(*to)), n);
+	assert_true(guest_until(g, any_frame, &want, 5000));
+	for (unsigned i = 0; i < g->n; i++) {
+		const uint8_t *d = g->queue[i].data;
+		size_t off = (rd16(d + 20) & 0x1fff) * 8U, len = rd16(d + 16) - 20U;
+
+		assert_true(g->queue[i].len <= 1514);
+		assert_int_equal(csum_fold(csum_add(0, d + 14, 20)), 0xffff);
+		assert_int_equal(!!(rd16(d + 20) & 0x2000), off + len < n + 8);
+		memcpy(in + off, d + 34, len);
+		seen += len;
+	}
+	assert_int_equal(seen, n + 8);
+	assert_memory_equal(in + 8, pattern, n);
+}
+
 static void test_fragments(void **state)
 {
 	struct guest *g = must("");
@@ -583,9 +607,6 @@ static void test_fragments(void **state)
 	socklen_t len = sizeof(from);
 	uint16_t port = 0;
 	int fd = host_socket(SOCK_DGRAM, &port);
-	static uint8_t in[8000];
-	size_t seen = 0;
-	unsigned want = 3;
 	char buf[8];
 
 	(void)state;
@@ -593,19 +614,9 @@ static void test_fragments(void **state)
 	assert_true(guest_send(g, frame, build_udp(frame, HOST_IP, 777, port, "hello", 5)));
 	assert_true(guest_until(g, readable, &fd, 5000));
 	assert_int_equal(recvfrom(fd, buf, sizeof(buf), 0, (struct sockaddr *)&from, &len), 5);
-	assert_int_equal(sendto(fd, pattern, 4000, 0, (struct sockaddr *)&from, len), 4000);
-	assert_true(guest_until(g, any_frame, &want, 5000));
-	for (unsigned i = 0; i < g->n; i++) {
-		const uint8_t *d = g->queue[i].data;
-		size_t off = (rd16(d + 20) & 0x1fff) * 8U, n = rd16(d + 16) - 20U;
-
-		assert_true(g->queue[i].len <= 1514);
-		assert_int_equal(!!(rd16(d + 20) & 0x2000), i < 2);
-		memcpy(in + off, d + 34, n);
-		seen += n;
-	}
-	assert_int_equal(seen, 4008);
-	assert_memory_equal(in + 8, pattern, 4000);
+	large_datagram(g, fd, &from, 4000);
+	large_datagram(g, fd, &from, 32000);
+	large_datagram(g, fd, &from, 60000); /* libslirp fragments this one itself, too coarsely */
 	close(fd);
 	guest_free(g);
 }
@@ -679,6 +690,95 @@ static void test_noise(void **state)
 	introduce(g);
 	print_message("prefilter %lu, out %lu\n", counter_get(&g->user->rx.dropped[NET_DROP_PREFILTER]),
 		      counter_get(&g->user->rx.out));
+	guest_free(g);
+}
+
+/* ---- too much of something ---- */
+
+static void assert_alive(struct guest *g)
+{
+	guest_clear(g);
+	assert_true(guest_send(g, frame, build_ping(frame, HOST_IP, 1, 56)));
+	assert_non_null(wait_ipv4(g, 1, 0));
+	assert_int_equal(restarts(g), 0);
+}
+
+static long resident_kib(int pid)
+{
+	char path[64], line[200];
+	long kib = -1;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/%d/status", pid);
+	f = fopen(path, "r");
+	assert_non_null(f);
+	while (fgets(line, sizeof(line), f))
+		sscanf(line, "VmRSS: %ld", &kib);
+	fclose(f);
+	return kib;
+}
+
+/* More connections than libslirp may have descriptors: some are refused, it lives on, and its memory is bounded. */
+static void test_many_flows(void **state)
+{
+	struct guest *g = must("");
+	uint16_t tcp = 0, udp = 0;
+	int listener = host_socket(SOCK_STREAM, &tcp), fd = host_socket(SOCK_DGRAM, &udp);
+
+	(void)state;
+	listen(listener, 4096);
+	introduce(g);
+	for (unsigned i = 0; i < 4000; i++) {
+		struct tcp t = { HOST_IP, (uint16_t)(10000 + i), tcp, 1000, 0 };
+
+		while (!guest_send(g, frame, build_tcp(frame, &t, SYN, 1460, NULL, 0)))
+			guest_run(g, 1);
+		while (!guest_send(g, frame, build_udp(frame, HOST_IP, (uint16_t)(20000 + i), udp, "x", 1)))
+			guest_run(g, 1);
+		if (i % 16 == 0) {
+			guest_run(g, 1);
+			guest_clear(g);
+		}
+	}
+	guest_run(g, 300);
+	assert_alive(g);
+	print_message("resident: %ld KiB\n", resident_kib(helper_pid(g)));
+	assert_true(resident_kib(helper_pid(g)) < 64 * 1024);
+	close(fd);
+	close(listener);
+	guest_free(g);
+}
+
+/* libslirp once aborted on a request for an address that is not its to give. */
+static void test_dhcp_foreign(void **state)
+{
+	static const uint32_t wanted[] = { 0x01020304, HOST_IP, DNS_IP, 0x0a0002ff, 0xffffffff, 0x0a00021f };
+	struct guest *g = must("");
+
+	(void)state;
+	for (unsigned i = 0; i < ARRAY_SIZE(wanted); i++) {
+		struct got *got;
+
+		guest_clear(g);
+		assert_true(guest_send(g, frame, build_dhcp(frame, 3, wanted[i])));
+		got = wait_ipv4(g, 17, 68);
+		if (got)
+			assert_int_equal(dhcp_option(got, 53)[1], 6); /* NAK */
+	}
+	for (unsigned i = 0; i < 5000; i++) { /* a storm, of which most have an address of their own */
+		size_t len = build_dhcp(frame, 1, 0);
+
+		frame[42 + 32] = (uint8_t)(i >> 8);
+		frame[42 + 33] = (uint8_t)i;
+		while (!guest_send(g, frame, len))
+			guest_run(g, 1);
+		if (i % 64 == 0) {
+			guest_run(g, 1);
+			guest_clear(g);
+		}
+	}
+	introduce(g);
+	assert_alive(g);
 	guest_free(g);
 }
 
@@ -895,6 +995,8 @@ int main(void)
 		cmocka_unit_test_teardown(test_fragments, guest_teardown),
 		cmocka_unit_test_teardown(test_prefilter, guest_teardown),
 		cmocka_unit_test_teardown(test_noise, guest_teardown),
+		cmocka_unit_test_teardown(test_many_flows, guest_teardown),
+		cmocka_unit_test_teardown(test_dhcp_foreign, guest_teardown),
 		cmocka_unit_test_teardown(test_tftp, guest_teardown),
 		cmocka_unit_test_teardown(test_guestfwd, guest_teardown),
 		cmocka_unit_test_teardown(test_kill, guest_teardown),
