@@ -118,8 +118,6 @@ static void man_key(const struct opt *o)
 		printf(" (required)");
 	else if (o->def)
 		printf(" (default: %s)", o->def);
-	if (o->kind == OPT_STRLIST)
-		printf(" (may be given several times)");
 	printf("\n");
 }
 
