@@ -34,9 +34,6 @@
 #endif
 
 /* <sys/mount.h> and <linux/mount.h> cannot both be included: the few calls are made directly. */
-#define MNT_SLAVE_PRIVATE    (1 << 18) /* MS_PRIVATE */
-#define MNT_REC		     16384     /* MS_REC */
-#define MNT_NO_SUID_DEV_EXEC (2 | 4 | 8)
 
 static int sys_mount(const char *what, const char *where, const char *type, unsigned long flags, const char *data)
 {
@@ -123,12 +120,25 @@ static bool make_path(const char *path)
 }
 
 /*
+ * The current directory, a mount, becomes the root, and the old one goes. Where the old one cannot go (it is the
+ * kernel's first root, an initramfs, or already a chroot), it is covered and left by chroot, which holds whoever has no capability.
+ */
+static int enter_root(void)
+{
+	if (!syscall(SYS_pivot_root, ".", "."))
+		return syscall(SYS_umount2, ".", 2 /* MNT_DETACH */) || chdir("/") ? -errno : 0;
+	sys_mount(".", "/", NULL, MS_MOVE, NULL);
+	return chroot(".") || chdir("/") ? -errno : 0;
+}
+
+/*
  * The tmpfs goes over /proc, which every system has and which nothing needs any more. The TFTP directory keeps its path:
  * libslirp knows it already.
  */
 static int build_root(struct sandbox *s, int view)
 {
-	if (sys_mount("tmpfs", "/proc", "tmpfs", MNT_NO_SUID_DEV_EXEC, "size=256k,nr_inodes=4096,mode=755") ||
+	if (sys_mount("tmpfs", "/proc", "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC,
+		      "size=256k,nr_inodes=4096,mode=755") ||
 	    chdir("/proc") || mkdir("etc", 0755))
 		return -errno;
 	s->resolv_fd = open("etc/resolv.conf", O_RDWR | O_CREAT | O_CLOEXEC, 0644);
@@ -137,9 +147,7 @@ static int build_root(struct sandbox *s, int view)
 	if (view >= 0 &&
 	    (!make_path(s->tftp) || syscall(SYS_move_mount, view, "", AT_FDCWD, s->tftp + 1, MOVE_MOUNT_F_EMPTY_PATH)))
 		return -errno;
-	if (syscall(SYS_pivot_root, ".", ".") || syscall(SYS_umount2, ".", 2 /* MNT_DETACH */))
-		return -errno;
-	return chdir("/") ? -errno : 0;
+	return enter_root();
 }
 
 static int new_root(struct sandbox *s, struct error *err)
@@ -148,7 +156,7 @@ static int new_root(struct sandbox *s, struct error *err)
 
 	if (unshare(CLONE_NEWNS))
 		return 0;
-	if (sys_mount(NULL, "/", NULL, MNT_REC | MNT_SLAVE_PRIVATE, NULL))
+	if (sys_mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL))
 		return 0;
 	if (s->tftp) {
 		view = open_view(s->tftp);
