@@ -151,7 +151,7 @@ static int ipv4_distinct(const struct ipv4_plan *p, struct error *err)
 static int resolve_ipv4(const struct user_opts *o, struct user_config *c, struct error *err)
 {
 	const char *net = o->net ? o->net : o->ip;
-	struct ipv4_plan p;
+	struct ipv4_plan p = { 0 };
 	int rc;
 
 	if (o->net && o->ip)

@@ -80,7 +80,7 @@ int user_fwd_parse(const char *text, bool remove, struct user_fwd *f, struct err
 			    remove ? FWD_REMOVE_FORM : FWD_FORM);
 	if (strlen(text) >= sizeof(copy))
 		return fail(err, EINVAL, "too long; %s", remove ? FWD_REMOVE_FORM : FWD_FORM);
-	strcpy(copy, text);
+	memcpy(copy, text, strlen(text) + 1);
 	return parse_parts(copy, remove, f, err);
 }
 

@@ -5,11 +5,13 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <linux/mount.h>
+#include <linux/sockios.h>
 #include <sched.h>
 #include <seccomp.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -261,40 +263,44 @@ static int allow_list(scmp_filter_ctx f, const int *list, size_t n)
 	return 0;
 }
 
+/* `action` for a call whose argument number `arg`, masked, is `value`. */
+static int add_rule(scmp_filter_ctx f, uint32_t action, int call, unsigned arg, uint64_t mask, uint64_t value)
+{
+	const struct scmp_arg_cmp cmp = { .arg = arg, .op = SCMP_CMP_MASKED_EQ, .datum_a = mask, .datum_b = value };
+
+	return seccomp_rule_add_array(f, action, call, 1, &cmp);
+}
+
 /* Files are read only; memory is not made executable. */
 static int allow_files_and_memory(scmp_filter_ctx f)
 {
 	const unsigned writing = O_ACCMODE | O_CREAT | O_TRUNC | O_TMPFILE;
-	int rc = 0;
 
-	rc = rc ?: seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(open), 1, SCMP_A1(SCMP_CMP_MASKED_EQ, writing, 0));
-	rc = rc ?: seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(openat), 1, SCMP_A2(SCMP_CMP_MASKED_EQ, writing, 0));
-	rc = rc	   ?:
-		     seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(mmap), 1,
-				      SCMP_A2(SCMP_CMP_MASKED_EQ, 4 /* PROT_EXEC */, 0));
-	rc = rc ?: seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(mprotect), 1, SCMP_A2(SCMP_CMP_MASKED_EQ, 4, 0));
-	return rc;
+	return add_rule(f, SCMP_ACT_ALLOW, SCMP_SYS(open), 1, writing, 0)	    ?:
+		       add_rule(f, SCMP_ACT_ALLOW, SCMP_SYS(openat), 2, writing, 0) ?:
+		       add_rule(f, SCMP_ACT_ALLOW, SCMP_SYS(mmap), 2, PROT_EXEC, 0) ?:
+		       add_rule(f, SCMP_ACT_ALLOW, SCMP_SYS(mprotect), 2, PROT_EXEC, 0);
 }
 
-/* Internet sockets; others fail as where the kernel lacks them. FIONBIO, FIONREAD, and the interface of a scope. */
+/* Internet sockets; others fail as where the kernel lacks them. */
 static int allow_sockets(const struct sandbox *s, scmp_filter_ctx f)
 {
-	static const unsigned controls[] = { FIONBIO, FIONREAD, 0x8933 /* SIOCGIFINDEX */, 0x8905 /* SIOCATMARK */ };
-	int rc = 0;
+	const uint32_t unix_action = s->unix_sockets ? SCMP_ACT_ALLOW : SCMP_ACT_ERRNO(EAFNOSUPPORT);
 
-	rc = rc ?: seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(socket), 1, SCMP_A0(SCMP_CMP_EQ, AF_INET));
-	rc = rc ?: seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(socket), 1, SCMP_A0(SCMP_CMP_EQ, AF_INET6));
-	if (s->unix_sockets)
-		rc = rc ?: seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(socket), 1, SCMP_A0(SCMP_CMP_EQ, AF_UNIX));
-	else
-		rc = rc	   ?:
-			     seccomp_rule_add(f, SCMP_ACT_ERRNO(EAFNOSUPPORT), SCMP_SYS(socket), 1,
-					      SCMP_A0(SCMP_CMP_EQ, AF_UNIX));
+	return add_rule(f, SCMP_ACT_ALLOW, SCMP_SYS(socket), 0, UINT32_MAX, AF_INET)	      ?:
+		       add_rule(f, SCMP_ACT_ALLOW, SCMP_SYS(socket), 0, UINT32_MAX, AF_INET6) ?:
+		       add_rule(f, unix_action, SCMP_SYS(socket), 0, UINT32_MAX, AF_UNIX);
+}
+
+/* Of descriptors: to be non-blocking, how much there is, the urgent mark; of interfaces: the index of a scope. */
+static int allow_controls(scmp_filter_ctx f)
+{
+	static const unsigned controls[] = { FIONBIO, FIONREAD, SIOCATMARK, SIOCGIFINDEX };
+	int rc = add_rule(f, SCMP_ACT_ERRNO(ENOTTY), SCMP_SYS(ioctl), 1, UINT32_MAX, TCGETS);
+
 	for (size_t i = 0; i < ARRAY_SIZE(controls); i++)
-		rc = rc ?: seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(ioctl), 1, SCMP_A1(SCMP_CMP_EQ, controls[i]));
-	return rc    ?:
-		       seccomp_rule_add(f, SCMP_ACT_ERRNO(ENOTTY), SCMP_SYS(ioctl), 1,
-					SCMP_A1(SCMP_CMP_EQ, 0x5401 /* TCGETS */));
+		rc = rc ?: add_rule(f, SCMP_ACT_ALLOW, SCMP_SYS(ioctl), 1, UINT32_MAX, controls[i]);
+	return rc;
 }
 
 static int load_filter(const struct sandbox *s)
@@ -307,6 +313,7 @@ static int load_filter(const struct sandbox *s)
 		rc = rc ?: allow_list(f, allowed_sanitized, ARRAY_SIZE(allowed_sanitized));
 	rc = rc ?: allow_files_and_memory(f);
 	rc = rc ?: allow_sockets(s, f);
+	rc = rc ?: allow_controls(f);
 	/* Most calls are these few: a tree of comparisons instead of a list. */
 	rc = rc ?: seccomp_attr_set(f, SCMP_FLTATR_CTL_OPTIMIZE, 2);
 	rc = rc ?: seccomp_load(f);
