@@ -197,7 +197,7 @@ static void test_chance_flags(void **state)
 /* ---- no wake-up lost, with a driver on another processor ---- */
 
 enum {
-	THREAD_FRAMES = 150000
+	THREAD_FRAMES = 50000
 };
 
 struct driver {
