@@ -81,6 +81,8 @@ static int check_capabilities(struct kvm *k, struct error *err)
 	};
 	int version = kvm_ioctl(k->dev, KVM_GET_API_VERSION, NULL);
 
+	if (version == -ENOTTY)
+		return fail(err, ENOTTY, DEVICE ": is not the device of KVM; load the module kvm_intel or kvm_amd");
 	if (version != KVM_API_VERSION)
 		return fail(err, ENOTSUP, DEVICE ": API version %d, but %d is needed", version, KVM_API_VERSION);
 	for (size_t i = 0; i < ARRAY_SIZE(needed); i++) {
