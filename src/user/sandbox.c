@@ -19,6 +19,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "user/control.h"
 #include "user/sandbox.h"
 
 #define NOBODY	   65534
@@ -57,12 +58,16 @@ static bool write_at(int dir, const char *name, const char *text)
 	return ok;
 }
 
-/* Root becomes nobody: what is left of the rights of root over files goes with the user id. */
-static bool become_nobody(void)
+/*
+ * Root becomes nobody: what is left of the rights of root over files goes with the user id. The root of a container may not
+ * be able to; it is not the host's root then.
+ */
+static void become_nobody(void)
 {
 	if (geteuid() != 0)
-		return true;
-	return !setgroups(0, NULL) && !setresgid(NOBODY, NOBODY, NOBODY) && !setresuid(NOBODY, NOBODY, NOBODY);
+		return;
+	if (setgroups(0, NULL) || setresgid(NOBODY, NOBODY, NOBODY) || setresuid(NOBODY, NOBODY, NOBODY))
+		control_log("stays root: %s", errno_str(errno));
 }
 
 /* A user namespace in which we are mapped to ourselves; in it we may make the others. */
@@ -193,8 +198,7 @@ int sandbox_enter(struct sandbox *s, struct error *err)
 	int rc;
 
 	s->resolv_fd = -1;
-	if (!become_nobody())
-		return fail(err, errno, "cannot become the user nobody: %s", errno_str(errno));
+	become_nobody();
 	rc = check_tftp(s, err);
 	if (rc)
 		return rc;

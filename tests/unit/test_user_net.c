@@ -7,12 +7,17 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <jansson.h>
+#include <net/if.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/ioctl.h>
+#include <sys/mount.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "backend/user.h"
@@ -234,9 +239,10 @@ static void test_ping(void **state)
 
 /* ---- IPv6 ---- */
 
-static size_t build_icmp6(uint8_t *f, const uint8_t src[16], const uint8_t dst[16], const uint8_t *msg, size_t n)
+static size_t build_ip6(uint8_t *f, uint8_t next, unsigned csum_at, const uint8_t src[16], const uint8_t dst[16],
+			const uint8_t *msg, size_t n)
 {
-	uint8_t rest[8] = { 0, 0, 0, (uint8_t)n, 0, 0, 0, 58 };
+	uint8_t rest[8] = { 0, 0, 0, (uint8_t)n, 0, 0, 0, next };
 	uint16_t sum;
 
 	build_eth(f, 0x86dd);
@@ -245,14 +251,19 @@ static size_t build_icmp6(uint8_t *f, const uint8_t src[16], const uint8_t dst[1
 	memset(f + 14, 0, 40);
 	f[14] = 0x60;
 	f[19] = (uint8_t)n;
-	f[20] = 58;
+	f[20] = next;
 	f[21] = 255;
 	memcpy(f + 22, src, 16);
 	memcpy(f + 38, dst, 16);
 	memcpy(f + 54, msg, n);
 	sum = (uint16_t)~csum_fold(csum_add(csum_add(csum_add(0, f + 22, 32), rest, 8), f + 54, n));
-	memcpy(f + 56, &sum, 2);
+	memcpy(f + 54 + csum_at, &sum, 2);
 	return 54 + n;
+}
+
+static size_t build_icmp6(uint8_t *f, const uint8_t src[16], const uint8_t dst[16], const uint8_t *msg, size_t n)
+{
+	return build_ip6(f, 58, 2, src, dst, msg, n);
 }
 
 static bool has_icmp6(struct guest *g, void *arg)
@@ -574,6 +585,83 @@ static void test_restrict(void **state)
 	guest_free(g);
 }
 
+static const uint8_t self6[16] = { 0xfe, 0xc0, [8] = 0x50, 0x54, 0, 0xff, 0xfe, 0x12, 0x34, 0x56 };
+
+/* libslirp learns who has self6. */
+static void introduce6(struct guest *g)
+{
+	static const uint8_t solicited[16] = { 0xff, 2, [11] = 1, [12] = 0xff, [15] = 2 };
+	uint8_t ns[32] = { 135, [8] = 0xfe, 0xc0, [23] = 2, [24] = 1, 1, 0x52, 0x54, 0, 0x12, 0x34, 0x56 };
+	uint8_t na = 136;
+
+	assert_true(guest_send(g, frame, build_icmp6(frame, self6, solicited, ns, sizeof(ns))));
+	assert_true(guest_until(g, has_icmp6, &na, 5000));
+	guest_clear(g);
+}
+
+static size_t build_syn6(uint8_t *f, const char *to, uint16_t port)
+{
+	uint8_t syn[24] = { 0x9c,
+			    0x40,
+			    (uint8_t)(port >> 8),
+			    (uint8_t)port,
+			    0,
+			    0,
+			    3,
+			    0xe8,
+			    [12] = 0x60,
+			    SYN,
+			    0xff,
+			    0xff,
+			    [20] = 2,
+			    4,
+			    5,
+			    0xa0 };
+	uint8_t dst[16];
+
+	assert_int_equal(inet_pton(AF_INET6, to, dst), 1);
+	return build_ip6(f, 6, 16, self6, dst, syn, sizeof(syn));
+}
+
+static int host_socket6(uint16_t *port)
+{
+	struct sockaddr_in6 a = { .sin6_family = AF_INET6, .sin6_addr = IN6ADDR_LOOPBACK_INIT };
+	socklen_t len = sizeof(a);
+	int fd = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	if (fd < 0 || bind(fd, (struct sockaddr *)&a, sizeof(a)))
+		skip(); /* a host without IPv6 */
+	assert_int_equal(getsockname(fd, (struct sockaddr *)&a, &len), 0);
+	assert_int_equal(listen(fd, 8), 0);
+	*port = ntohs(a.sin6_port);
+	return fd;
+}
+
+/* By IPv6 the guest reaches a server on the host, and with restrict=on it does not. */
+static void test_tcp6(void **state)
+{
+	static const char *const targets[] = { "fec0::2",     "::1",	 "fec0::3",	     "fe80::2",
+					       "2001:db8::1", "fc00::1", "::ffff:127.0.0.1", "::" };
+	uint16_t port;
+	int fd = host_socket6(&port);
+	struct guest *g = must("");
+
+	(void)state;
+	introduce6(g);
+	assert_true(guest_send(g, frame, build_syn6(frame, "fec0::2", port)));
+	assert_true(guest_until(g, readable, &fd, 5000));
+	close(accept(fd, NULL, NULL));
+	guest_free(g);
+	g = must("restrict=on");
+	introduce6(g);
+	for (unsigned i = 0; i < ARRAY_SIZE(targets); i++)
+		assert_true(guest_send(g, frame, build_syn6(frame, targets[i], port)));
+	guest_run(g, 300);
+	assert_false(readable(g, &fd));
+	close(fd);
+	guest_free(g);
+}
+
 /* ---- large datagrams ---- */
 
 /* The host sends a datagram of n bytes; the guest gets it in fragments of its MTU. */
@@ -688,8 +776,6 @@ static void test_noise(void **state)
 	guest_run(g, 200);
 	guest_clear(g);
 	introduce(g);
-	print_message("prefilter %lu, out %lu\n", counter_get(&g->user->rx.dropped[NET_DROP_PREFILTER]),
-		      counter_get(&g->user->rx.out));
 	guest_free(g);
 }
 
@@ -742,7 +828,6 @@ static void test_many_flows(void **state)
 	}
 	guest_run(g, 300);
 	assert_alive(g);
-	print_message("resident: %ld KiB\n", resident_kib(helper_pid(g)));
 	assert_true(resident_kib(helper_pid(g)) < 64 * 1024);
 	close(fd);
 	close(listener);
@@ -780,6 +865,102 @@ static void test_dhcp_foreign(void **state)
 	introduce(g);
 	assert_alive(g);
 	guest_free(g);
+}
+
+/* ---- the name server ---- */
+
+static bool write_resolv(const char *server)
+{
+	FILE *f = fopen("/etc/resolv.new", "w");
+
+	if (!f)
+		return false;
+	fprintf(f, "nameserver %s\n", server);
+	return !fclose(f) && !rename("/etc/resolv.new", "/etc/resolv.conf");
+}
+
+static int name_server(const char *addr)
+{
+	struct sockaddr_in a = { .sin_family = AF_INET, .sin_port = htons(53) };
+	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+	inet_pton(AF_INET, addr, &a.sin_addr);
+	return bind(fd, (struct sockaddr *)&a, sizeof(a)) ? -1 : fd;
+}
+
+static bool query_arrives(struct guest *g, int fd)
+{
+	for (unsigned i = 0; i < 40; i++) {
+		if (!guest_send(g, frame, build_udp(frame, DNS_IP, 1053, 53, "query", 5)))
+			return false;
+		if (guest_until(g, readable, &fd, 100))
+			return true;
+	}
+	return false;
+}
+
+static bool write_map(const char *name, unsigned id)
+{
+	FILE *f = fopen(name, "w");
+
+	return f && fprintf(f, "0 %u 1", id) > 0 && !fclose(f);
+}
+
+static bool private_etc(void)
+{
+	unsigned uid = geteuid(), gid = getegid();
+	FILE *f;
+
+	if (unshare(CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWNET))
+		return false;
+	f = fopen("/proc/self/setgroups", "w");
+	if (!f || fputs("deny", f) < 0 || fclose(f))
+		return false;
+	return write_map("/proc/self/gid_map", gid) && write_map("/proc/self/uid_map", uid) &&
+	       !mount("none", "/etc", "tmpfs", 0, NULL);
+}
+
+/* In a process with a private /etc and a network of its own: 1 to 9 say what failed, 77 that there is no such process. */
+static int resolv_child(void)
+{
+	struct ifreq up = { .ifr_name = "lo", .ifr_flags = IFF_UP | IFF_RUNNING };
+	int control, first, second;
+	struct guest *g;
+	struct error err;
+
+	if (!private_etc())
+		return 77;
+	control = socket(AF_INET, SOCK_DGRAM, 0);
+	if (ioctl(control, SIOCSIFFLAGS, &up) || !write_resolv("127.0.0.1"))
+		return 1;
+	first = name_server("127.0.0.1");
+	second = name_server("127.0.0.2");
+	if (first < 0 || second < 0)
+		return 2;
+	g = guest_new("", &err);
+	if (!g)
+		return 3;
+	if (!query_arrives(g, first))
+		return 4;
+	usleep(1100000); /* libslirp compares whole seconds */
+	if (!write_resolv("127.0.0.2"))
+		return 5;
+	return query_arrives(g, second) ? 0 : 6;
+}
+
+/* The host's name server is asked, also after it changed. */
+static void test_resolv(void **state)
+{
+	pid_t pid = fork();
+	int status;
+
+	(void)state;
+	if (!pid)
+		_exit(resolv_child());
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	if (WIFEXITED(status) && WEXITSTATUS(status) == 77)
+		skip();
+	assert_int_equal(status, 0);
 }
 
 /* ---- TFTP ---- */
@@ -992,11 +1173,13 @@ int main(void)
 		cmocka_unit_test_teardown(test_hostfwd_at_run_time, guest_teardown),
 		cmocka_unit_test_teardown(test_port_in_use, guest_teardown),
 		cmocka_unit_test_teardown(test_restrict, guest_teardown),
+		cmocka_unit_test_teardown(test_tcp6, guest_teardown),
 		cmocka_unit_test_teardown(test_fragments, guest_teardown),
 		cmocka_unit_test_teardown(test_prefilter, guest_teardown),
 		cmocka_unit_test_teardown(test_noise, guest_teardown),
 		cmocka_unit_test_teardown(test_many_flows, guest_teardown),
 		cmocka_unit_test_teardown(test_dhcp_foreign, guest_teardown),
+		cmocka_unit_test(test_resolv),
 		cmocka_unit_test_teardown(test_tftp, guest_teardown),
 		cmocka_unit_test_teardown(test_guestfwd, guest_teardown),
 		cmocka_unit_test_teardown(test_kill, guest_teardown),
