@@ -240,7 +240,7 @@ static int dial(void)
 
 static void input_waits_for_room(void **state)
 {
-	char text[101], spec[128];
+	char text[101], spec[160];
 	int fd;
 
 	(void)state;
@@ -268,7 +268,7 @@ static void input_waits_for_room(void **state)
 
 static void a_stuck_reader_stops_the_transmitter_only(void **state)
 {
-	char spec[128], buf[4096];
+	char spec[160], buf[4096];
 	unsigned sent = 0, got = 0;
 	int fd;
 
@@ -311,7 +311,7 @@ static void a_stuck_reader_stops_the_transmitter_only(void **state)
 
 static void a_server_takes_one_after_the_other(void **state)
 {
-	char spec[128], c;
+	char spec[160], c;
 	int fd;
 
 	(void)state;
@@ -375,7 +375,7 @@ static void bad_specifications_are_explained(void **state)
 static void a_socket_file_left_behind_is_replaced(void **state)
 {
 	struct sockaddr_un sa = { .sun_family = AF_UNIX };
-	char spec[128];
+	char spec[160];
 	int fd = socket(AF_UNIX, SOCK_STREAM, 0);
 
 	(void)state;
