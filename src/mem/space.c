@@ -104,6 +104,7 @@ static void unbind(struct space *s, struct bell *b)
 
 void space_free(struct space *s)
 {
+	struct mapping *mp, *next;
 	struct map *m;
 
 	if (!s)
@@ -112,12 +113,8 @@ void space_free(struct space *s)
 	for (unsigned i = 0; i < m->n_bells; i++)
 		unbind(s, &m->bell[i]);
 	map_free(m);
-	while (!list_empty(&s->mappings)) {
-		struct mapping *mp = list_entry(s->mappings.next, struct mapping, node);
-
-		list_remove(&mp->node);
+	list_for_each_safe(mp, next, &s->mappings, node)
 		free(mp);
-	}
 	mutex_destroy(&s->lock);
 	free(s);
 }
