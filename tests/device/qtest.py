@@ -406,8 +406,15 @@ class Tap:
         self.socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))
         self.socket.bind((self.name, 0))
         self.socket.settimeout(20)
+        self.running = False
 
-    def send(self, frame): self.socket.send(frame)
+    def send(self, frame):
+        """Once the kernel has noticed that vwire is there: until then it drops what is sent to the interface."""
+        while not self.running:
+            with open(f"/sys/class/net/{self.name}/operstate") as state:
+                self.running = state.read() == "up\n"
+            time.sleep(0.02)
+        self.socket.send(frame)
 
     def receive(self):
         """The next frame of ours (EtherType 88b5, for experiments) that vwire wrote."""
