@@ -205,6 +205,8 @@ static void receive(struct user_data *d)
 	case ROUND_EMPTY:
 		if (!ring_ask_data(&d->rx))
 			watch_again(&d->watch);
+		if (d->rx.broken)
+			report_broken(d);
 		break;
 	case ROUND_BUDGET:
 		watch_again(&d->watch);

@@ -141,10 +141,7 @@ static void pick_environment(char **to, unsigned max)
 	for (char **e = environ; *e && max > 1; e++) {
 		size_t name = strcspn(*e, "=");
 
-		if (name > 12 && !strncmp(*e + name - 12, "SAN_OPTIONS", 11)) {
-			*to++ = *e;
-			max--;
-		} else if (name == 12 && !strncmp(*e, "ASAN_OPTIONS", 12)) {
+		if (name > 11 && !strncmp(*e + name - 11, "SAN_OPTIONS", 11)) {
 			*to++ = *e;
 			max--;
 		}
