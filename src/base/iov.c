@@ -119,20 +119,16 @@ size_t iov_write_at(const struct iovec *iov, size_t cnt, size_t off, const void 
 	return iov_skip(&cur, off) == off ? iov_put(&cur, from, n) : 0;
 }
 
-int iov_slice(const struct iovec *iov, size_t cnt, size_t off, size_t n, struct iovec *out, size_t max)
+unsigned iov_refer(struct iov_cur *cur, size_t n, struct iovec *out, unsigned max)
 {
-	struct iov_cur cur = iov_cur(iov, cnt);
-	size_t used = 0, len;
+	unsigned used = 0;
+	size_t len;
 	uint8_t *p;
 
-	if (iov_skip(&cur, off) != off)
-		return -1;
-	while (n && (len = chunk(&cur, n, &p))) {
-		if (used == max)
-			return -1;
+	while (n && used < max && (len = chunk(cur, n, &p))) {
 		out[used++] = (struct iovec){ p, len };
-		cur.off += len;
+		cur->off += len;
 		n -= len;
 	}
-	return n ? -1 : (int)used;
+	return used;
 }

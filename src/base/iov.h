@@ -42,9 +42,9 @@ size_t iov_read_at(const struct iovec *iov, size_t cnt, size_t off, void *to, si
 size_t iov_write_at(const struct iovec *iov, size_t cnt, size_t off, const void *from, size_t n);
 
 /*
- * Describe the n bytes at offset off of iov[cnt] in out[max], without copying. Returns the pieces used, or -1 if they
- * do not fit into max or there are fewer bytes than n.
+ * Describe the next n bytes in out[max], without copying, and advance past what was described. Returns the pieces used;
+ * they hold fewer than n bytes only at the end, or where max is too small.
  */
-int iov_slice(const struct iovec *iov, size_t cnt, size_t off, size_t n, struct iovec *out, size_t max);
+unsigned iov_refer(struct iov_cur *cur, size_t n, struct iovec *out, unsigned max);
 
 #endif

@@ -479,25 +479,10 @@ static size_t head_of_fragment(const struct offload_ctx *x, unsigned i, size_t n
 
 /* ---- making frames ---- */
 
-/* Describe the next n bytes of the cursor in out[]; returns the pieces. */
-static unsigned refer(struct iov_cur *cur, size_t n, struct iovec *out)
+/* Describe the next n bytes of the cursor in the arena from `at` on; returns the pieces. */
+static unsigned refer(struct offload_ctx *x, unsigned at, struct iov_cur *cur, size_t n)
 {
-	unsigned cnt = 0;
-
-	while (n && cur->cnt) {
-		size_t len = MIN(cur->iov->iov_len - cur->off, n);
-
-		if (len)
-			out[cnt++] = (struct iovec){ (uint8_t *)cur->iov->iov_base + cur->off, len };
-		iov_skip(cur, len);
-		n -= len;
-		if (!len) { /* an empty piece */
-			cur->iov++;
-			cur->cnt--;
-			cur->off = 0;
-		}
-	}
-	return cnt;
+	return iov_refer(cur, n, &x->arena[at], ARENA_LEN - at);
 }
 
 /* Payload of piece i: offset from the end of the headers. */
@@ -519,15 +504,15 @@ static unsigned make_whole(struct offload_ctx *x, struct batch *out)
 
 	*f = (struct frame){ .meta = x->meta, .iov = 1, .len = (uint32_t)x->len };
 	if (x->work == WORK_PASS) {
-		f->cnt = refer(&cur, x->len, x->arena + 1);
+		f->cnt = refer(x, 1, &cur, x->len);
 		return 1;
 	}
 	iov_skip(&from, x->meta.csum_start);
 	x->filled = csum_of(csum_add_iov(0, &from, x->len - x->meta.csum_start));
-	f->cnt = refer(&cur, at, x->arena + 1);
+	f->cnt = refer(x, 1, &cur, at);
 	x->arena[1 + f->cnt++] = (struct iovec){ &x->filled, 2 };
 	iov_skip(&cur, 2);
-	f->cnt += refer(&cur, x->len - at - 2, x->arena + 1 + f->cnt);
+	f->cnt += refer(x, 1 + f->cnt, &cur, x->len - at - 2);
 	f->meta.needs_csum = false;
 	f->meta.csum_start = f->meta.csum_offset = 0;
 	f->meta.data_valid = false;
@@ -544,7 +529,7 @@ static void make_piece(struct offload_ctx *x, unsigned i, uint8_t *h, struct iov
 	else
 		len = head_of_segment(x, i, n, cur, h, &f->meta);
 	x->arena[f->iov] = (struct iovec){ h, len };
-	f->cnt = 1 + refer(cur, n, x->arena + f->iov + 1);
+	f->cnt = 1 + refer(x, f->iov + 1, cur, n);
 	f->len = (uint32_t)(len + n);
 }
 
@@ -589,22 +574,4 @@ void offload_keep(struct offload_ctx *x)
 	x->keep_iov = (struct iovec){ x->keep, x->len };
 	x->iov = &x->keep_iov;
 	x->cnt = 1;
-}
-
-enum net_drop offload_fill_csum(struct iovec *iov, unsigned cnt, size_t len, struct frame_meta *m)
-{
-	struct iov_cur cur = iov_cur(iov, cnt);
-	size_t at = (size_t)m->csum_start + m->csum_offset;
-	uint16_t c;
-
-	if (!m->needs_csum)
-		return NET_OK;
-	if (at + 2 > len || iov_size(iov, cnt) < len)
-		return NET_DROP_VNET_HDR;
-	iov_skip(&cur, m->csum_start);
-	c = csum_of(csum_add_iov(0, &cur, len - m->csum_start));
-	iov_write_at(iov, cnt, at, &c, 2);
-	m->needs_csum = false;
-	m->csum_start = m->csum_offset = 0;
-	return NET_OK;
 }

@@ -41,7 +41,4 @@ size_t offload_largest(const struct offload_ctx *x);
 /* Frames in all that offload_begin() found the frame to make (>= 1). */
 unsigned offload_total(const struct offload_ctx *x);
 
-/* Fill in a partial checksum where the frame lies in writable host memory: scratch windows. */
-enum net_drop offload_fill_csum(struct iovec *iov, unsigned cnt, size_t len, struct frame_meta *m) __must_check;
-
 #endif

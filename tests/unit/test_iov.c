@@ -112,28 +112,35 @@ static void movers_match_the_model(void **state)
 	}
 }
 
-static void slices_describe_the_same_bytes(void **state)
+static void references_describe_the_same_bytes(void **state)
 {
 	(void)state;
 	for (unsigned round = 0; round < 20000; round++) {
 		struct pieces p;
 		struct iovec out[PIECES_MAX];
 		uint8_t flat[TOTAL_MAX], buf[TOTAL_MAX];
-		size_t off = rnd(TOTAL_MAX), n = rnd(TOTAL_MAX / 2), max = rnd(PIECES_MAX + 1);
-		int cnt;
+		size_t off = rnd(TOTAL_MAX), n = rnd(TOTAL_MAX / 2), there, want;
+		unsigned max = (unsigned)rnd(PIECES_MAX + 1), cnt;
+		struct iov_cur cur;
 
 		make_pieces(&p);
 		flatten(&p, flat);
-		cnt = iov_slice(p.iov, p.cnt, off, n, out, PIECES_MAX);
-		if (off > p.total || n > p.total - off) {
-			assert_int_equal(cnt, -1);
-			continue;
-		}
-		assert_true(cnt >= 0);
-		assert_int_equal(iov_size(out, (size_t)cnt), n);
-		assert_int_equal(iov_read_at(out, (size_t)cnt, 0, buf, n), n);
-		assert_memory_equal(buf, flat + off, n);
-		assert_int_equal(iov_slice(p.iov, p.cnt, off, n, out, max), (size_t)cnt <= max ? cnt : -1);
+		cur = iov_cur(p.iov, p.cnt);
+		off = iov_skip(&cur, off);
+		want = MIN(n, p.total - off);
+		cnt = iov_refer(&cur, n, out, PIECES_MAX);
+		assert_int_equal(iov_size(out, cnt), want);
+		assert_int_equal(iov_read_at(out, cnt, 0, buf, n), want);
+		assert_memory_equal(buf, flat + off, want);
+		assert_int_equal(iov_left(&cur), p.total - off - want);
+
+		cur = iov_cur(p.iov, p.cnt);
+		iov_skip(&cur, off);
+		assert_int_equal(iov_refer(&cur, n, out, max), MIN(cnt, max));
+		there = iov_size(out, MIN(cnt, max));
+		assert_int_equal(iov_read_at(out, MIN(cnt, max), 0, buf, n), there);
+		assert_memory_equal(buf, flat + off, there);
+		assert_int_equal(iov_left(&cur), p.total - off - there);
 	}
 }
 
@@ -212,7 +219,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(movers_match_the_model),
-		cmocka_unit_test(slices_describe_the_same_bytes),
+		cmocka_unit_test(references_describe_the_same_bytes),
 		cmocka_unit_test(sizes_saturate),
 		cmocka_unit_test(checksum_of_rfc1071),
 		cmocka_unit_test(checksum_matches_the_model),
