@@ -205,13 +205,15 @@ static inline const struct vring_desc *indirect_table(struct virtq *q, const str
 
 /*
  * Walk the chain from descriptor `head` on. The bound is a count: a table of n entries has no chain of more than n, so
- * whatever a loop looks like, it is left after n steps.
+ * whatever a loop looks like, it is left after n steps. The count starts anew in an indirect table, once: that it is one
+ * cannot be told from its address, as the driver may name the queue's own descriptors.
  */
 static inline int walk(struct virtq *q, unsigned head, struct iovec *iov, unsigned max, struct vchain *c)
 {
 	const struct vring_desc *table = q->desc;
 	uint64_t bytes[2] = { 0, 0 }; /* readable, writable */
 	unsigned size = q->size, steps = 0, n = 0, n_out = 0, i = head;
+	bool indirect = false;
 
 	for (;;) {
 		struct vring_desc d = guest_desc(table, i);
@@ -221,11 +223,12 @@ static inline int walk(struct virtq *q, unsigned head, struct iovec *iov, unsign
 		if (unlikely(steps++ == size || n == VIRTQ_CHAIN_MAX))
 			return broken(q, VIRTQ_FAULT_LOOP);
 		if (d.flags & VRING_DESC_F_INDIRECT) {
-			if (unlikely(table != q->desc))
+			if (unlikely(indirect))
 				return broken(q, VIRTQ_FAULT_INDIRECT);
 			table = indirect_table(q, &d, &size);
 			if (unlikely(!table))
 				return broken(q, VIRTQ_FAULT_INDIRECT);
+			indirect = true;
 			steps = 0;
 			i = 0;
 			continue;

@@ -257,6 +257,29 @@ static void test_loop_in_indirect(void **state)
 	}
 }
 
+/* VQ16, VQ17: the table is the queue's own, whose first descriptor is indirect: a table in a table, for ever */
+static void test_indirect_into_itself(void **state)
+{
+	static const unsigned queue[] = { TXQ, RXQ, CTRLQ };
+	struct fixture f;
+
+	(void)state;
+	for (unsigned i = 0; i < ARRAY_SIZE(queue); i++) {
+		struct gq *q;
+
+		open_all(&f);
+		q = &f.b.q[queue[i]];
+		set_desc(q, 0, q->gpa, 16, VRING_DESC_F_INDIRECT, 0);
+		post(q, 0);
+		kick(q);
+		if (queue[i] == RXQ)
+			assert_int_equal(wire_frame(&f.b, at(&f.b, f.frame), 60, NULL), -EAGAIN);
+		settle(&f.b);
+		expect_broken(&f.b, queue[i], VIRTQ_FAULT_INDIRECT);
+		done(&f);
+	}
+}
+
 /* VQ16: WRITE on the descriptor of a table is ignored; a direct part may come before it (2.7.5.3.2). */
 static void test_odd_indirect(void **state)
 {
@@ -957,6 +980,7 @@ int main(void)
 		cmocka_unit_test(test_indirect_without_feature),
 		cmocka_unit_test(test_bad_indirect),
 		cmocka_unit_test(test_loop_in_indirect),
+		cmocka_unit_test(test_indirect_into_itself),
 		cmocka_unit_test(test_odd_indirect),
 		cmocka_unit_test(test_indirect_overlap),
 		cmocka_unit_test(test_order),
