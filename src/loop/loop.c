@@ -26,6 +26,7 @@
 #include "loop/loop.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -123,6 +124,7 @@ struct loop *loop_new(const char *name, struct error *err)
 	l->free_slot = NO_SLOT;
 	list_init(&l->again);
 	list_init(&l->hooks);
+	pace_init(&l->pace);
 	ret = loop_open(l);
 	if (ret) {
 		fail(err, -ret, "loop %s: %s", name, errno_str(ret));
@@ -551,6 +553,21 @@ static int wait_events(struct loop *l, struct epoll_event *ev, bool may_sleep)
 	return n;
 }
 
+void loop_moved(struct loop *l, bool into_guest, unsigned frames, uint64_t bytes)
+{
+	l->pace.frames[into_guest] += frames;
+	l->pace.bytes += bytes;
+}
+
+/* The main loop's thread is not ours to slow down. */
+static void keep_pace(struct loop *l)
+{
+	struct sched_param param = { 0 };
+
+	if (pace_turn(&l->pace) && l->threaded)
+		sched_setscheduler(0, l->pace.batch ? SCHED_BATCH : SCHED_OTHER, &param);
+}
+
 static bool turn(struct loop *l, bool may_sleep)
 {
 	struct epoll_event ev[BATCH];
@@ -564,6 +581,8 @@ static bool turn(struct loop *l, bool may_sleep)
 	ran |= run_watches(l, ev, n);
 	ran |= timers_run(l);
 	ran |= run_hooks(l);
+	if (l->pace.bytes)
+		keep_pace(l);
 	epoch_collect();
 	counter_add(&l->stats.turns, 1);
 	end = ticks();

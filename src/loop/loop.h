@@ -151,6 +151,11 @@ static inline void sleep_hook_init(struct sleep_hook *h, sleep_fn *fn)
 void loop_before_sleep(struct loop *l, struct sleep_hook *h); /* loop's thread; idempotent */
 void loop_cancel_sleep(struct sleep_hook *h);
 
+/* ---- pace (loop/pace.h) ---- */
+
+/* `frames` frames of `bytes` bytes in all crossed in this turn, out of the guest or into it. The loop's thread. */
+void loop_moved(struct loop *l, bool into_guest, unsigned frames, uint64_t bytes);
+
 /* ---- readers of snapshots (see mem/epoch.h) ---- */
 
 struct epoch_reader;

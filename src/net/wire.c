@@ -183,6 +183,7 @@ static void count_crossing(struct net_client *from, struct net_client *to, unsig
 	counter_add(&from->tx.out, n);
 	counter_add(&from->tx.bytes, bytes);
 	counter_add(&to->rx.in, n);
+	loop_moved(from->loop, from->kind != NET_KIND_NIC, n, bytes);
 }
 
 /* Frames that need no more than the peer takes: returns how many went. */
