@@ -31,7 +31,7 @@ struct helper {
 	struct sandbox sandbox;
 	struct user_config config;
 	bool configured;
-	int wake; /* eventfd: vwire wakes us */
+	int wake; /* pipe: vwire wakes us by a byte */
 	/* guestfwd: the sockets that libslirp connects to */
 	unsigned guestfwds;
 	int listener[USER_GUESTFWD_MAX];
@@ -218,9 +218,9 @@ static void accept_guestfwd(struct helper *h, unsigned n)
 
 static void clear_wake(int fd)
 {
-	uint64_t n;
+	char bytes[64];
 
-	if (read(fd, &n, sizeof(n)) < 0)
+	if (read(fd, bytes, sizeof(bytes)) < 0)
 		return; /* nothing there: it is non-blocking */
 }
 

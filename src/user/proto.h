@@ -6,8 +6,8 @@
  * request with one USER_REPLY, in order; in between it may send notices (USER_SPAWN, USER_LOG). Each message is a
  * struct user_msg, cut after the part that its type has. Requests, in this order:
  *
- *	USER_CONFIG	with 3 descriptors: the shared memory (sealed memfd, USER_SHM_SIZE), the eventfd that wakes
- *			vwire-user, the eventfd that wakes vwire
+ *	USER_CONFIG	with 3 descriptors: the shared memory (sealed memfd, USER_SHM_SIZE), the end of a pipe that
+ *			wakes vwire-user, the eventfd that wakes vwire (who neither reads nor writes it)
  *	USER_RESOLV	the text of resolv.conf; again whenever it changes
  *	USER_FWD_ADD	a rule each (binds the port while the user's own rights are still there)
  *	USER_GUESTFWD	a command each

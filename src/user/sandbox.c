@@ -5,21 +5,17 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <linux/mount.h>
-#include <linux/sockios.h>
 #include <sched.h>
-#include <seccomp.h>
 #include <signal.h>
 #include <stdio.h>
-#include <sys/ioctl.h>
-#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include "user/control.h"
+#include "user/filter.h"
 #include "user/sandbox.h"
 
 #define NOBODY	   65534
@@ -236,96 +232,6 @@ static bool set_limits(struct sandbox *s)
 	       limit_descriptors(s) && (SANITIZED || limit(RLIMIT_DATA, DATA_LIMIT));
 }
 
-static const int allowed[] = {
-	SCMP_SYS(read),		  SCMP_SYS(write),	  SCMP_SYS(readv),	     SCMP_SYS(writev),
-	SCMP_SYS(recvfrom),	  SCMP_SYS(recvmsg),	  SCMP_SYS(sendto),	     SCMP_SYS(sendmsg),
-	SCMP_SYS(poll),		  SCMP_SYS(ppoll),	  SCMP_SYS(accept),	     SCMP_SYS(accept4),
-	SCMP_SYS(bind),		  SCMP_SYS(connect),	  SCMP_SYS(listen),	     SCMP_SYS(setsockopt),
-	SCMP_SYS(getsockopt),	  SCMP_SYS(getsockname),  SCMP_SYS(getpeername),     SCMP_SYS(shutdown),
-	SCMP_SYS(close),	  SCMP_SYS(fcntl),	  SCMP_SYS(lseek),	     SCMP_SYS(fstat),
-	SCMP_SYS(stat),		  SCMP_SYS(newfstatat),	  SCMP_SYS(pread64),	     SCMP_SYS(pwrite64),
-	SCMP_SYS(ftruncate),	  SCMP_SYS(brk),	  SCMP_SYS(munmap),	     SCMP_SYS(mremap),
-	SCMP_SYS(madvise),	  SCMP_SYS(futex),	  SCMP_SYS(clock_gettime),   SCMP_SYS(gettimeofday),
-	SCMP_SYS(time),		  SCMP_SYS(getpid),	  SCMP_SYS(gettid),	     SCMP_SYS(tgkill),
-	SCMP_SYS(rt_sigprocmask), SCMP_SYS(rt_sigaction), SCMP_SYS(rt_sigreturn),    SCMP_SYS(exit),
-	SCMP_SYS(exit_group),	  SCMP_SYS(getrandom),	  SCMP_SYS(restart_syscall), SCMP_SYS(sched_yield),
-};
-
-/* What the sanitizers' run time needs besides, to print a report. */
-static const int allowed_sanitized[] = {
-	SCMP_SYS(sigaltstack), SCMP_SYS(readlink), SCMP_SYS(sched_getaffinity), SCMP_SYS(getuid), SCMP_SYS(prctl),
-};
-
-static int allow_list(scmp_filter_ctx f, const int *list, size_t n)
-{
-	for (size_t i = 0; i < n; i++) {
-		int rc = seccomp_rule_add(f, SCMP_ACT_ALLOW, list[i], 0);
-
-		if (rc)
-			return rc;
-	}
-	return 0;
-}
-
-/* `action` for a call whose argument number `arg`, masked, is `value`. */
-static int add_rule(scmp_filter_ctx f, uint32_t action, int call, unsigned arg, uint64_t mask, uint64_t value)
-{
-	const struct scmp_arg_cmp cmp = { .arg = arg, .op = SCMP_CMP_MASKED_EQ, .datum_a = mask, .datum_b = value };
-
-	return seccomp_rule_add_array(f, action, call, 1, &cmp);
-}
-
-/* Files are read only; memory is not made executable. */
-static int allow_files_and_memory(scmp_filter_ctx f)
-{
-	const unsigned writing = O_ACCMODE | O_CREAT | O_TRUNC | O_TMPFILE;
-
-	return add_rule(f, SCMP_ACT_ALLOW, SCMP_SYS(open), 1, writing, 0)	    ?:
-		       add_rule(f, SCMP_ACT_ALLOW, SCMP_SYS(openat), 2, writing, 0) ?:
-		       add_rule(f, SCMP_ACT_ALLOW, SCMP_SYS(mmap), 2, PROT_EXEC, 0) ?:
-		       add_rule(f, SCMP_ACT_ALLOW, SCMP_SYS(mprotect), 2, PROT_EXEC, 0);
-}
-
-/* Internet sockets; others fail as where the kernel lacks them. */
-static int allow_sockets(const struct sandbox *s, scmp_filter_ctx f)
-{
-	const uint32_t unix_action = s->unix_sockets ? SCMP_ACT_ALLOW : SCMP_ACT_ERRNO(EAFNOSUPPORT);
-
-	return add_rule(f, SCMP_ACT_ALLOW, SCMP_SYS(socket), 0, UINT32_MAX, AF_INET)	      ?:
-		       add_rule(f, SCMP_ACT_ALLOW, SCMP_SYS(socket), 0, UINT32_MAX, AF_INET6) ?:
-		       add_rule(f, unix_action, SCMP_SYS(socket), 0, UINT32_MAX, AF_UNIX);
-}
-
-/* Of descriptors: to be non-blocking, how much there is, the urgent mark; of interfaces: the index of a scope. */
-static int allow_controls(scmp_filter_ctx f)
-{
-	static const unsigned controls[] = { FIONBIO, FIONREAD, SIOCATMARK, SIOCGIFINDEX };
-	int rc = add_rule(f, SCMP_ACT_ERRNO(ENOTTY), SCMP_SYS(ioctl), 1, UINT32_MAX, TCGETS);
-
-	for (size_t i = 0; i < ARRAY_SIZE(controls); i++)
-		rc = rc ?: add_rule(f, SCMP_ACT_ALLOW, SCMP_SYS(ioctl), 1, UINT32_MAX, controls[i]);
-	return rc;
-}
-
-static int load_filter(const struct sandbox *s)
-{
-	scmp_filter_ctx f = seccomp_init(SCMP_ACT_KILL_PROCESS);
-	int rc = f ? 0 : -ENOMEM;
-
-	rc = rc ?: allow_list(f, allowed, ARRAY_SIZE(allowed));
-	if (SANITIZED)
-		rc = rc ?: allow_list(f, allowed_sanitized, ARRAY_SIZE(allowed_sanitized));
-	rc = rc ?: allow_files_and_memory(f);
-	rc = rc ?: allow_sockets(s, f);
-	rc = rc ?: allow_controls(f);
-	/* Most calls are these few: a tree of comparisons instead of a list. */
-	rc = rc ?: seccomp_attr_set(f, SCMP_FLTATR_CTL_OPTIMIZE, 2);
-	rc = rc ?: seccomp_load(f);
-	if (f)
-		seccomp_release(f);
-	return rc;
-}
-
 int sandbox_lock(struct sandbox *s, struct error *err)
 {
 	int rc;
@@ -340,9 +246,9 @@ int sandbox_lock(struct sandbox *s, struct error *err)
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	if (!prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
 		has(s, USER_LAYER_NNP);
-	rc = load_filter(s);
-	if (rc && rc != -EINVAL && rc != -EACCES && rc != -ECANCELED)
-		return fail(err, -rc, "cannot load the seccomp filter: %s", errno_str(-rc));
+	rc = filter_load(s->unix_sockets);
+	if (rc && rc != -EINVAL) /* a kernel without seccomp */
+		return fail(err, -rc, "cannot load the system call filter: %s", errno_str(-rc));
 	if (!rc)
 		has(s, USER_LAYER_SECCOMP);
 	return 0;

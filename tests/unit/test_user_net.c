@@ -783,9 +783,16 @@ static void test_noise(void **state)
 
 static void assert_alive(struct guest *g)
 {
+	bool answered = false;
+
 	guest_clear(g);
 	assert_true(guest_send(g, frame, build_ping(frame, HOST_IP, 1, 56)));
-	assert_non_null(wait_ipv4(g, 1, 0));
+	for (unsigned i = 0; i < 1000 && !answered; i++) { /* there may be much else in the way */
+		guest_run(g, 5);
+		answered = find_ipv4(g, 1, 0) != NULL;
+		guest_clear(g);
+	}
+	assert_true(answered);
 	assert_int_equal(restarts(g), 0);
 }
 
@@ -828,7 +835,11 @@ static void test_many_flows(void **state)
 	}
 	guest_run(g, 300);
 	assert_alive(g);
+#ifndef __SANITIZE_ADDRESS__ /* which has its own idea of memory */
 	assert_true(resident_kib(helper_pid(g)) < 64 * 1024);
+#else
+	(void)resident_kib;
+#endif
 	close(fd);
 	close(listener);
 	guest_free(g);
@@ -890,10 +901,11 @@ static int name_server(const char *addr)
 
 static bool query_arrives(struct guest *g, int fd)
 {
-	for (unsigned i = 0; i < 40; i++) {
+	/* Who asks more often than once a second is served from libslirp's cache, for as long as he does. */
+	for (unsigned i = 0; i < 8; i++) {
 		if (!guest_send(g, frame, build_udp(frame, DNS_IP, 1053, 53, "query", 5)))
 			return false;
-		if (guest_until(g, readable, &fd, 100))
+		if (guest_until(g, readable, &fd, 1200))
 			return true;
 	}
 	return false;
