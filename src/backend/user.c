@@ -268,8 +268,9 @@ static void user_free(struct user *u)
 	timer_cancel(&u->retry);
 	loop_unpost(u->main, &u->broken);
 	resolv_watch_stop(&u->resolv);
-	loop_call(u->c.loop, detach_only, &u->data);
+	/* First its end: what it still put into the ring would be counted as long as it goes on. */
 	user_helper_end(&u->helper, NULL, 0);
+	loop_call(u->c.loop, detach_only, &u->data);
 	user_helper_unmap(&u->helper);
 	user_commands_end(&u->commands);
 	user_net_free(&u->net);

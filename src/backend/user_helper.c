@@ -24,7 +24,7 @@ void user_helper_init(struct user_helper *h, const struct user_net *net, struct 
 	memset(h, 0, sizeof(*h));
 	h->net = net;
 	h->loop = main_loop;
-	h->ctl = h->wake_user = h->wake_vwire = -1;
+	h->ctl = h->wake_user = h->woken_user = h->wake_vwire = -1;
 	h->child.pidfd = -1;
 }
 
@@ -75,13 +75,15 @@ static int recv_msg(int ctl, struct user_msg *m, int *fd)
 	*fd = -1;
 	if (n < 0)
 		return errno == EAGAIN || errno == EINTR ? 0 : -errno;
-	if (!n)
-		return -ECONNRESET;
+	/* An empty message looks like the end of the file, but may have brought a descriptor. */
 	*fd = take_fd(&h);
+	if (!n && *fd < 0)
+		return -ECONNRESET;
 	if (n < (ssize_t)sizeof(m->type) || m->type < USER_REPLY || (size_t)n != user_msg_size(m->type) ||
 	    (h.msg_flags & MSG_TRUNC)) {
 		if (*fd >= 0)
 			close(*fd);
+		*fd = -1;
 		return -EPROTO;
 	}
 	return 1;
@@ -153,7 +155,7 @@ static bool make_request(struct user_helper *h, struct user_msg *m)
 
 static int send_step(struct user_helper *h, int memfd)
 {
-	const int fds[CONFIG_FDS] = { memfd, h->wake_user, h->wake_vwire };
+	const int fds[CONFIG_FDS] = { memfd, h->woken_user, h->wake_vwire };
 	struct user_msg m;
 	int rc;
 
@@ -262,6 +264,24 @@ static void on_control(struct watch *w, uint32_t events)
 
 /* ---- life ---- */
 
+/*
+ * vwire-user is woken by a pipe and not by an eventfd: an eventfd's flags would be shared with it, and if it took away
+ * O_NONBLOCK and filled the counter, the loop would wait for it. The pipe's end that we write to is ours alone. The other
+ * one stays open here too, so that no write meets a pipe without a reader.
+ */
+static bool make_wakes(struct user_helper *h)
+{
+	int wake[2];
+
+	if (pipe2(wake, O_CLOEXEC | O_NONBLOCK))
+		return false;
+	h->woken_user = wake[0];
+	h->wake_user = wake[1];
+	fcntl(h->wake_user, F_SETPIPE_SZ, 4096); /* a hint: as many bytes as wakes that nobody heard */
+	h->wake_vwire = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	return h->wake_vwire >= 0;
+}
+
 static int make_shared(struct user_helper *h, int *memfd, struct error *err)
 {
 	int fd = memfd_create("vwire-user", MFD_CLOEXEC | MFD_ALLOW_SEALING);
@@ -274,9 +294,7 @@ static int make_shared(struct user_helper *h, int *memfd, struct error *err)
 		h->shm = NULL;
 	h->to_user = ring_map(fd, USER_SHM_PAGE, USER_RING_SIZE);
 	h->to_vwire = ring_map(fd, USER_SHM_PAGE + USER_RING_SIZE, USER_RING_SIZE);
-	h->wake_user = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	h->wake_vwire = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (!h->shm || !h->to_user || !h->to_vwire || h->wake_user < 0 || h->wake_vwire < 0)
+	if (!h->shm || !h->to_user || !h->to_vwire || !make_wakes(h))
 		return fail(err, errno, "cannot map shared memory: %s", errno_str(errno));
 	return 0;
 }
@@ -415,6 +433,7 @@ void user_helper_unmap(struct user_helper *h)
 	h->shm = NULL;
 	h->to_user = h->to_vwire = NULL;
 	close_fd(&h->wake_user);
+	close_fd(&h->woken_user);
 	close_fd(&h->wake_vwire);
 }
 

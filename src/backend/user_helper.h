@@ -38,7 +38,8 @@ struct user_helper {
 
 	struct user_shm *shm;
 	uint8_t *to_user, *to_vwire; /* rings' data */
-	int wake_user, wake_vwire;   /* eventfds */
+	int wake_user, woken_user;   /* the pipe that wakes it: our end, its end */
+	int wake_vwire;		     /* eventfd */
 	uint32_t layers;
 	char resolv[USER_RESOLV_MAX]; /* what it was told */
 	uint32_t resolv_len;
