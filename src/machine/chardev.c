@@ -75,15 +75,22 @@ static unsigned peek(struct chardev *c, const uint8_t **p)
 	return n;
 }
 
-/* Returns false if there is something left that cannot be written now. */
-static bool write_ring(struct chardev *c)
-{
-	const uint8_t *p;
-	unsigned n;
+enum written {
+	WRITTEN_ALL,
+	WRITTEN_SOME, /* enough for one turn: a guest may go on for ever */
+	WRITTEN_STUCK /* no more can be written now */
+};
 
-	while ((n = peek(c, &p)) > 0) {
+static enum written write_ring(struct chardev *c)
+{
+	unsigned n, sum = 0;
+	const uint8_t *p;
+
+	for (; (n = peek(c, &p)) > 0; sum += n) {
 		ssize_t done;
 
+		if (sum >= CHARDEV_RING)
+			return WRITTEN_SOME;
 		if (c->out < 0) {
 			counter_add_shared(&c->lost, n);
 			consume(c, n);
@@ -91,9 +98,10 @@ static bool write_ring(struct chardev *c)
 		}
 		done = write_some(c, p, n);
 		if (done >= 0) {
-			consume(c, (unsigned)done);
+			n = (unsigned)done;
+			consume(c, n);
 		} else if (errno == EAGAIN) {
-			return false;
+			return WRITTEN_STUCK;
 		} else if (errno != EINTR) {
 			if (c->kind == CHARDEV_UNIX) {
 				hang_up(c);
@@ -104,7 +112,7 @@ static bool write_ring(struct chardev *c)
 			consume(c, n);
 		}
 	}
-	return true;
+	return WRITTEN_ALL;
 }
 
 static void tell_room(struct chardev *c)
@@ -126,10 +134,17 @@ static void flush(struct chardev *c)
 	mutex_lock(&c->lock);
 	c->flush_due = false;
 	mutex_unlock(&c->lock);
-	if (write_ring(c)) {
+	switch (write_ring(c)) {
+	case WRITTEN_ALL:
 		watch_del(&c->out_watch);
-	} else if (!c->out_watch.loop && watch_add(c->loop, &c->out_watch, EPOLLOUT) < 0) {
-		timer_arm(&c->flush_timer, clock_now(CLOCK_HOST_NS) + 10 * FLUSH_DELAY);
+		break;
+	case WRITTEN_SOME:
+		timer_arm(&c->flush_timer, clock_now(CLOCK_HOST_NS));
+		break;
+	case WRITTEN_STUCK:
+		if (!c->out_watch.loop && watch_add(c->loop, &c->out_watch, EPOLLOUT) < 0)
+			timer_arm(&c->flush_timer, clock_now(CLOCK_HOST_NS) + 10 * FLUSH_DELAY);
+		break;
 	}
 	tell_room(c);
 }
@@ -311,10 +326,13 @@ static void drain(struct chardev *c)
 {
 	uint64_t end = clock_now(CLOCK_HOST_NS) + CLOSE_WAIT_MS * NSEC_PER_MSEC;
 
-	while (!write_ring(c) && clock_now(CLOCK_HOST_NS) < end) {
+	enum written w;
+
+	while ((w = write_ring(c)) != WRITTEN_ALL && clock_now(CLOCK_HOST_NS) < end) {
 		struct pollfd pfd = { .fd = c->out, .events = POLLOUT };
 
-		poll(&pfd, 1, 50);
+		if (w == WRITTEN_STUCK)
+			poll(&pfd, 1, 50);
 	}
 }
 

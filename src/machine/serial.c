@@ -165,8 +165,12 @@ static uint8_t modem_lines(const struct serial *s)
 static void write_mcr(struct serial *s, uint8_t v)
 {
 	uint8_t before = modem_lines(s), changed;
+	bool looped = s->mcr & MCR_LOOP;
 
 	s->mcr = v & 0x1f;
+	/* What came from outside meanwhile still waits there. */
+	if (looped && !(v & MCR_LOOP) && s->chr)
+		chardev_want(s->chr);
 	changed = before ^ modem_lines(s);
 	/* RI counts only when it ends. */
 	if (changed & MSR_RI && !(before & MSR_RI))

@@ -266,6 +266,26 @@ static void input_waits_for_room(void **state)
 	close(fd);
 }
 
+static void input_comes_when_loopback_ends(void **state)
+{
+	char spec[160];
+	int fd;
+
+	(void)state;
+	snprintf(spec, sizeof(spec), "%s,server=on,wait=off", in_dir("unix:", "sock"));
+	plug(spec);
+	fd = dial();
+	out(4, 0x10);
+	assert_int_equal(write(fd, "a", 1), 1);
+	settle();
+	assert_int_equal(in(5) & 1, 0);
+	out(4, 0);
+	settle();
+	assert_int_equal(in(5) & 1, 1);
+	assert_int_equal(in(0), 'a');
+	close(fd);
+}
+
 static void a_stuck_reader_stops_the_transmitter_only(void **state)
 {
 	char spec[160], buf[4096];
@@ -307,6 +327,47 @@ static void a_stuck_reader_stops_the_transmitter_only(void **state)
 	assert_true(line);
 	assert_int_equal(in(5) & 0x60, 0x60);
 	close(fd);
+}
+
+static _Atomic bool flooding;
+static _Atomic uint64_t flooded; /* bytes that were taken */
+
+static void *flood(void *arg)
+{
+	uint8_t text[512];
+	bool full;
+
+	memset(text, 'x', sizeof(text));
+	while (atomic_load(&flooding))
+		atomic_fetch_add(&flooded, chardev_write(arg, text, sizeof(text), &full));
+	return NULL;
+}
+
+/* Output that comes as fast as it is written keeps nobody else on the loop waiting. */
+static void a_flood_of_output_leaves_turns_to_others(void **state)
+{
+	struct chardev *chr;
+	uint64_t most = 0;
+	pthread_t writer;
+
+	(void)state;
+	plug("file:/dev/null");
+	chr = port.chr;
+	atomic_store(&flooding, true);
+	assert_int_equal(pthread_create(&writer, NULL, flood, chr), 0);
+	/* A turn writes no more than some rings full. */
+	for (unsigned i = 0; i < 50000; i++) {
+		uint64_t before = atomic_load(&flooded), took;
+
+		loop_turn(loop);
+		took = atomic_load(&flooded) - before;
+		most = MAX(most, took);
+	}
+	atomic_store(&flooding, false);
+	pthread_join(writer, NULL);
+	settle();
+	assert_int_equal(chr->len, 0);
+	assert_true(most <= 4 * CHARDEV_RING);
 }
 
 static void a_server_takes_one_after_the_other(void **state)
@@ -479,7 +540,9 @@ int main(void)
 		cmocka_unit_test_setup_teardown(reset_drops_the_line, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(output_reaches_a_file, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(input_waits_for_room, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(input_comes_when_loopback_ends, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_stuck_reader_stops_the_transmitter_only, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(a_flood_of_output_leaves_turns_to_others, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_server_takes_one_after_the_other, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(bad_specifications_are_explained, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_socket_file_left_behind_is_replaced, set_up, tear_down),
