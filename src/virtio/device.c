@@ -212,7 +212,8 @@ static void start_on_loop(void *arg)
 	run(v);
 }
 
-static void stop_on_loop(void *arg)
+/* All of it here, while the caller waits: what the type resets (counters, frames that wait) is the loop's own. */
+static void reset_on_loop(void *arg)
 {
 	struct virtio_device *v = arg;
 
@@ -220,6 +221,14 @@ static void stop_on_loop(void *arg)
 	for (unsigned i = 0; i < v->n_queues; i++)
 		virtq_stop(&v->queue[i].q);
 	v->started = false;
+	atomic_store(&v->status, 0);
+	atomic_store(&v->isr, 0);
+	atomic_store(&v->broken, false);
+	v->guest_features = 0;
+	for (unsigned i = 0; i < v->n_queues; i++)
+		queue_reset(&v->queue[i].q);
+	if (virtio_class(v)->reset)
+		virtio_class(v)->reset(v);
 }
 
 static void quiesce_on_loop(void *arg)
@@ -297,15 +306,7 @@ void virtio_set_status(struct virtio_device *v, uint8_t value)
 
 void virtio_reset(struct virtio_device *v)
 {
-	loop_call(v->loop, stop_on_loop, v);
-	atomic_store(&v->status, 0);
-	atomic_store(&v->isr, 0);
-	atomic_store(&v->broken, false);
-	v->guest_features = 0;
-	for (unsigned i = 0; i < v->n_queues; i++)
-		queue_reset(&v->queue[i].q);
-	if (virtio_class(v)->reset)
-		virtio_class(v)->reset(v);
+	loop_call(v->loop, reset_on_loop, v);
 }
 
 uint8_t virtio_read_isr(struct virtio_device *v)

@@ -85,7 +85,8 @@ struct virtio_device_class {
 	void (*start)(struct virtio_device *v);
 	void (*stop)(struct virtio_device *v);
 	void (*kick)(struct virtio_device *v, struct virtio_queue *vq); /* on the loop */
-	void (*reset)(struct virtio_device *v); /* stopped already: modelled state to power-on. Control mutex */
+	/* Stopped already: modelled state to power-on. On the loop, while a holder of the control mutex waits. */
+	void (*reset)(struct virtio_device *v);
 };
 
 static inline struct virtio_device *to_virtio_device(struct device *d)

@@ -4,6 +4,7 @@
  * transport's own (register layout, MSI-X, BARs) is tested with it.
  */
 #include <errno.h>
+#include <sched.h>
 #include <stdlib.h>
 
 #include "guest.h"
@@ -12,6 +13,47 @@
 #define DRIVER	    VIRTIO_CONFIG_S_DRIVER
 #define FEATURES_OK VIRTIO_CONFIG_S_FEATURES_OK
 #define DRIVER_OK   VIRTIO_CONFIG_S_DRIVER_OK
+
+static struct virtio_device *reset_of;
+static bool reset_on_its_loop;
+static void (*real_reset)(struct virtio_device *v);
+
+static void spy_on_reset(struct virtio_device *v)
+{
+	reset_on_its_loop = v == reset_of && loop_here(v->loop);
+	real_reset(v);
+}
+
+static void *run_loop(void *arg)
+{
+	loop_run(arg);
+	return NULL;
+}
+
+/* VT8: whoever resets it, what the loop owns (counters have one writer) is reset there. */
+static void test_reset_is_the_loops(void **state)
+{
+	struct virtio_device_class *class;
+	pthread_t thread;
+	struct bench b;
+
+	(void)state;
+	bench_open(&b, NULL);
+	driver_up(&b, ALL_FEATURES);
+	class = (struct virtio_device_class *)virtio_class(b.v);
+	real_reset = class->reset;
+	class->reset = spy_on_reset;
+	reset_of = b.v;
+	assert_int_equal(pthread_create(&thread, NULL, run_loop, b.loop), 0);
+	while (loop_here(b.loop)) /* it does not run yet */
+		sched_yield();
+	virtio_reset(b.v);
+	loop_stop(b.loop);
+	pthread_join(thread, NULL);
+	class->reset = real_reset;
+	assert_true(reset_on_its_loop);
+	bench_close(&b);
+}
 
 /* VT1: what is running is frozen. */
 static void test_enable_after_driver_ok(void **state)
@@ -318,19 +360,13 @@ static void test_create_and_delete(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_enable_after_driver_ok),
-		cmocka_unit_test(test_no_such_queue),
-		cmocka_unit_test(test_no_queue_enabled),
-		cmocka_unit_test(test_bad_features),
-		cmocka_unit_test(test_driver_ok_without_features),
-		cmocka_unit_test(test_features_frozen),
-		cmocka_unit_test(test_status_backwards),
-		cmocka_unit_test(test_reset_leaves_nothing),
-		cmocka_unit_test(test_config_space),
-		cmocka_unit_test(test_start_while_quiet),
-		cmocka_unit_test(test_isr),
-		cmocka_unit_test(test_up_and_down),
-		cmocka_unit_test(test_create_and_delete),
+		cmocka_unit_test(test_reset_is_the_loops),   cmocka_unit_test(test_enable_after_driver_ok),
+		cmocka_unit_test(test_no_such_queue),	     cmocka_unit_test(test_no_queue_enabled),
+		cmocka_unit_test(test_bad_features),	     cmocka_unit_test(test_driver_ok_without_features),
+		cmocka_unit_test(test_features_frozen),	     cmocka_unit_test(test_status_backwards),
+		cmocka_unit_test(test_reset_leaves_nothing), cmocka_unit_test(test_config_space),
+		cmocka_unit_test(test_start_while_quiet),    cmocka_unit_test(test_isr),
+		cmocka_unit_test(test_up_and_down),	     cmocka_unit_test(test_create_and_delete),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
