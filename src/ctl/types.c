@@ -12,8 +12,8 @@
 
 /* clang-format off */
 const struct type *const all_types[] = {
-	&object_type,
-	&device_type,
+	&type_object,
+	&type_device,
 	&type_pci_device,
 	&type_pci_host_bridge,
 	&type_virtio_device,

@@ -28,7 +28,7 @@ static void device_finalize(struct object *o)
 	d->id = NULL;
 }
 
-const struct type device_type = {
+const struct type type_device = {
 	.name = "device",
 	.parent = "object",
 	.desc = "parent of all devices",

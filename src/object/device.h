@@ -53,8 +53,8 @@ struct bus {
 	bool full;	     /* takes no more devices */
 };
 
-/* The type "device", abstract: parent of all devices. */
-extern const struct type device_type;
+/* The type "device", abstract: parent of all devices; for the table of types. */
+extern const struct type type_device;
 
 static inline struct device *to_device(struct object *o)
 {
@@ -88,9 +88,6 @@ void device_del(struct device *d);	 /* unrealize, free */
 struct device *device_find(const char *id);
 void device_each(void (*fn)(struct device *d, void *arg), void *arg); /* realized ones, in the order of realization */
 const char *device_label(const struct device *d);		      /* the id, or the type's name: for messages */
-
-/* The root of all devices (abstract), for the table of types. */
-extern const struct type type_device;
 
 /* Help of -device help and -device TYPE,help. */
 void device_help(FILE *out);

@@ -12,7 +12,7 @@
 #define DELEGATES_MAX 4 /* an object, what it stands for, and so on: two in practice */
 #define TABLES_MAX    32
 
-const struct type object_type = {
+const struct type type_object = {
 	.name = "object",
 	.desc = "root of all types",
 	.instance_size = sizeof(struct object),

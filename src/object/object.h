@@ -21,7 +21,6 @@
 
 struct object;
 struct class;
-struct state_desc;
 
 struct type {
 	const char *name;
@@ -34,8 +33,7 @@ struct type {
 	void (*class_init)(struct class *c);
 	void (*instance_init)(struct object *o);
 	void (*finalize)(struct object *o);
-	const struct opt *props;	/* may be NULL */
-	const struct state_desc *state; /* what migration saves (object/state.h); may be NULL */
+	const struct opt *props; /* may be NULL */
 };
 
 /* The formatter takes "class" for C++. */
@@ -57,7 +55,7 @@ struct object {
 };
 
 /* The root of all types. */
-extern const struct type object_type;
+extern const struct type type_object;
 
 /* All types, NULL-terminated, once at start before any object; classes are made then. Main thread. */
 int types_init(const struct type *const *types, struct error *err) __must_check;

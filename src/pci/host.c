@@ -60,13 +60,12 @@ static const struct region_ops data_ops = { .read = data_read,
 					    .max = 4,
 					    .unaligned = true };
 
-int pci_host_ports_init(struct pci_bus *b, struct region *address, struct region *data)
+void pci_host_ports_init(struct pci_bus *b, struct region *address, struct region *data)
 {
 	*address = (struct region){
 		.name = "pci.address", .size = 4, .ops = &address_ops, .opaque = b, .policy = REGION_NONE
 	};
 	*data = (struct region){ .name = "pci.data", .size = 4, .ops = &data_ops, .opaque = b, .policy = REGION_NONE };
-	return 0;
 }
 
 static uint64_t ecam_read(void *opaque, uint64_t off, unsigned size)

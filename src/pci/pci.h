@@ -129,8 +129,8 @@ void pci_bus_deinit(struct pci_bus *b);
 uint32_t pci_config_read(struct pci_bus *b, unsigned devfn, unsigned off, unsigned size);
 void pci_config_write(struct pci_bus *b, unsigned devfn, unsigned off, unsigned size, uint32_t value);
 /* Ports 0xcf8..0xcff (config mechanism 1) and the ECAM window of bus 0, as regions for the board to map. */
-int pci_host_ports_init(struct pci_bus *b, struct region *address, struct region *data); /* 0xcf8, 0xcfc; 0 */
-void pci_ecam_init(struct pci_bus *b, struct region *ecam);				 /* 1 MiB */
+void pci_host_ports_init(struct pci_bus *b, struct region *address, struct region *data); /* 0xcf8, 0xcfc */
+void pci_ecam_init(struct pci_bus *b, struct region *ecam);				  /* 1 MiB */
 /*
  * What firmware would do: give every BAR an address (io window, 32-bit window, 64-bit window above all RAM), set the
  * interrupt line register, enable decoding. At start and after each reset, vCPUs stopped.

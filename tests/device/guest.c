@@ -188,7 +188,7 @@ static void transport_config(void *opaque)
 
 static void types_open(void)
 {
-	static const struct type *const types[] = { &object_type, &device_type, &type_virtio_device, &type_virtio_net,
+	static const struct type *const types[] = { &type_object, &type_device, &type_virtio_device, &type_virtio_net,
 						    NULL };
 	static bool done;
 

@@ -354,7 +354,7 @@ static void open_device(void)
 
 static void open_all(void)
 {
-	static const struct type *const types[] = { &object_type, &device_type, &type_virtio_device, &type_virtio_net,
+	static const struct type *const types[] = { &type_object, &type_device, &type_virtio_device, &type_virtio_net,
 						    NULL };
 	static const struct ram_block blocks[] = { { .gpa = 0, .size = BLOCK }, { .gpa = BLOCK2_GPA, .size = BLOCK } };
 

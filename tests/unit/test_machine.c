@@ -108,7 +108,7 @@ static struct machine *machine;
 static struct accel *accel;
 static int image_fd, serial_fd, status;
 
-static const struct type *const types[] = { &object_type, &device_type, &type_pci_device, &type_pci_host_bridge, NULL };
+static const struct type *const types[] = { &type_object, &type_device, &type_pci_device, &type_pci_host_bridge, NULL };
 
 static void on_exit_request(void *arg, int st)
 {

@@ -215,8 +215,8 @@ static const struct type board_type = {
 	.instance_size = sizeof(struct object),
 };
 
-static const struct type *const types[] = { &proxy_type, &back_type,   &base_type,  &device_type,
-					    &nobus_type, &object_type, &board_type, NULL };
+static const struct type *const types[] = { &proxy_type, &back_type,   &base_type,  &type_device,
+					    &nobus_type, &type_object, &board_type, NULL };
 
 static struct object *board;
 static struct bus pci;
@@ -279,10 +279,10 @@ static void bad_tables_are_refused(void **state)
 	static const struct type twin = { .name = "pnet", .parent = "object" };
 	static const struct type small = { .name = "small", .parent = "device", .instance_size = 8 };
 	static const struct type *const tables[][5] = {
-		{ &object_type, &orphan, NULL },
+		{ &type_object, &orphan, NULL },
 		{ &a, &b, NULL },
-		{ &object_type, &device_type, &twin, &twin, NULL },
-		{ &object_type, &device_type, &small, NULL },
+		{ &type_object, &type_device, &twin, &twin, NULL },
+		{ &type_object, &type_device, &small, NULL },
 	};
 	static const char *const says[] = { "parent nobody is not known", "its own ancestor", "is taken", "smaller" };
 
