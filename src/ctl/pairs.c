@@ -43,13 +43,6 @@ int pair_add_front(struct opt_list *l, const char *key, const char *value, struc
 	return 0;
 }
 
-int pair_move(struct opt_list *from, const char *key, struct opt_list *to, const char *as, struct error *err)
-{
-	const char *value = opt_list_take(from, key);
-
-	return value ? pair_add(to, as, value, err) : 0;
-}
-
 int pair_move_rest(struct opt_list *from, struct opt_list *to, struct error *err)
 {
 	for (unsigned i = 0; i < from->n; i++) {

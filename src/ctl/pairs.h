@@ -12,10 +12,6 @@ const char *pair_peek(const struct opt_list *l, const char *key);
 int pair_add(struct opt_list *l, const char *key, const char *value, struct error *err) __must_check;
 int pair_add_front(struct opt_list *l, const char *key, const char *value, struct error *err) __must_check;
 
-/* Take `key` out of `from` and append it to `to` as `as`, if it is there. */
-int pair_move(struct opt_list *from, const char *key, struct opt_list *to, const char *as,
-	      struct error *err) __must_check;
-
 /* Append all pairs of `from` that nobody took, taking them. */
 int pair_move_rest(struct opt_list *from, struct opt_list *to, struct error *err) __must_check;
 

@@ -484,11 +484,6 @@ void machine_start(struct machine *m)
 
 /* ---- access ---- */
 
-struct pci_bus *machine_pci(struct machine *m)
-{
-	return &m->pci;
-}
-
 struct ram *machine_ram(struct machine *m)
 {
 	return &m->ram;

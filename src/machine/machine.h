@@ -39,7 +39,7 @@ enum machine_request {
 	MACHINE_POWERDOWN, /* press the power button */
 	MACHINE_PAUSE,
 	MACHINE_RESUME,
-	MACHINE_CRASH, /* the guest cannot go on (internal error); said with the reason, then as -action says */
+	MACHINE_CRASH, /* the guest cannot go on; said with the reason, then the end with status 1 (no_shutdown: a stop) */
 };
 
 struct machine *machine_new(const struct machine_config *cfg, struct loop *main_loop, struct error *err);
@@ -48,7 +48,6 @@ struct accel_env machine_accel_env(struct machine *m);
 void machine_set_accel(struct machine *m, struct accel *a);
 /* The root bus exists after machine_set_accel(); devices go there. */
 int machine_init_buses(struct machine *m, struct loop *(*place)(void *arg), void *arg, struct error *err) __must_check;
-struct pci_bus *machine_pci(struct machine *m);
 /* After devices: load images, ACPI, BARs, vCPUs. Then machine_start() lets it run (not with -S). */
 int machine_ready(struct machine *m, struct error *err) __must_check;
 void machine_start(struct machine *m);

@@ -84,7 +84,8 @@ struct net_client_ops {
 		struct net_client *c); /* on the loop: touch nothing until start; nothing is in flight on return */
 	/*
 	 * The peer now takes `takes`: give no more than that from now on. Returns what the client may give from now on; frames
-	 * that waited before may still need more, until net_drained(). Without this op: it gives NET_OFF_CSUM..none as caps.
+	 * that waited before may still need more, until net_drained(). Without this op it gives what `gives` says, whatever
+	 * its peer takes: the core lowers the rest.
 	 */
 	uint32_t (*set_offload)(struct net_client *c, uint32_t takes);
 	void (*link_changed)(struct net_client *c, bool up); /* own and peer's flag together; main thread */

@@ -16,7 +16,6 @@
 	X(BUFFER_SMALL, "buffer-small", "the guest's buffers cannot hold the frame")           \
 	X(FILTER_MAC, "filter-mac", "the guest's receive filter: not its address")             \
 	X(FILTER_VLAN, "filter-vlan", "the guest's receive filter: not its VLAN")              \
-	X(NOT_READY, "not-ready", "the guest's driver does not run")                           \
 	X(RESET, "reset", "in flight when the device was reset")                               \
 	X(BROKEN, "broken", "the device stopped itself: the guest broke a rule")               \
 	X(MALFORMED, "malformed", "descriptors or headers that make no frame")                 \
@@ -26,7 +25,6 @@
 	X(PEER_GONE, "peer-gone", "the program at the other end is gone")                      \
 	X(PREFILTER, "prefilter", "not let through to user networking")                        \
 	X(TRUNCATED, "truncated", "cut on the way in")                                         \
-	X(HOST_MEMORY, "host-memory", "no scratch memory")                                     \
 	X(STOPPED, "stopped", "the VM or the client was stopped with the frame in hand")
 
 enum net_drop {

@@ -18,7 +18,6 @@
 #include "object/device.h"
 #include "virtio/ring.h"
 
-#define VIRTIO_QUEUES_MAX	  1024
 #define VIRTIO_STATUS_NEEDS_RESET 0x40
 
 struct virtio_device;

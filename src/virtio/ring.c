@@ -186,13 +186,6 @@ static bool look(struct virtq *q)
 	return idx != q->last_avail;
 }
 
-bool virtq_pending(struct virtq *q)
-{
-	if (unlikely(q->fault))
-		return false;
-	return q->last_avail != q->shadow_avail || look(q);
-}
-
 /* The table that an indirect descriptor names, and in *n its entries; NULL if the descriptor is bad (2.7.5.3). */
 static inline const struct vring_desc *indirect_table(struct virtq *q, const struct vring_desc *d, unsigned *n)
 {

@@ -104,8 +104,6 @@ int virtq_check(const struct virtq *q, const struct dma *dma) __must_check;
 int virtq_pop(struct virtq *q, struct iovec *iov, unsigned max, struct vchain *c) __must_check;
 /* Give the newest n popped chains back, in reverse order of popping: heads[n - 1] was popped last. */
 void virtq_unpop(struct virtq *q, const uint16_t *heads, unsigned n);
-/* A look whether there is anything, without taking it. */
-bool virtq_pending(struct virtq *q);
 
 void virtq_push(struct virtq *q, uint16_t head, uint32_t written);
 /* Publish what was pushed; true if the driver is to be called (event index or flags; 2.7.7, 2.7.8). */
