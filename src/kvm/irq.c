@@ -161,10 +161,17 @@ static int route_set(void *opaque, int route, const struct msi_message *msg)
 	mutex_lock(&k->route_lock);
 	e = &k->route[route];
 	if (e->live != (msg != NULL) || (msg && (msg->address != e->msg.address || msg->data != e->msg.data))) {
+		struct irq_route before = *e;
+
 		e->live = msg != NULL;
 		if (msg)
 			e->msg = *msg;
 		r = apply_route(k, (unsigned)route);
+		/* KVM refuses the table as a whole: a bad message must not stay in it, nor pass for done the next time. */
+		if (r < 0) {
+			e->live = before.live;
+			e->msg = before.msg;
+		}
 	}
 	mutex_unlock(&k->route_lock);
 	return r;
