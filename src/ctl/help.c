@@ -10,8 +10,7 @@
 #include "net/netdev.h"
 #include "object/device.h"
 
-#define VERSION "0.1"
-#define WIDTH	100 /* columns of -help */
+#define WIDTH 100 /* columns of -help */
 
 /* ---- for a terminal ---- */
 
@@ -65,7 +64,7 @@ int help_print(struct config *cfg, const struct cmd *cmd, const char *arg, struc
 int help_version(struct config *cfg, const struct cmd *cmd, const char *arg, struct error *err)
 {
 	(void)cfg, (void)cmd, (void)arg, (void)err;
-	printf("vwire version " VERSION "\n");
+	printf("vwire version " VWIRE_VERSION "\n");
 	return CMDLINE_DONE;
 }
 

@@ -269,7 +269,8 @@ const struct cmd machine_cmds[] = {
 	  .keys = smp_keys,
 	  .offset = offsetof(struct config, smp),
 	  .apply = check_topology,
-	  .help = "Set the number of processors (default: 1); a topology must come to the same number" },
+	  .help = "Set the number of processors (default: 1). A topology must come to the same number; the guest sees cores of "
+		  "one socket whatever it is" },
 	{ .name = "m",
 	  .kind = CMD_KEYS,
 	  .arg = "[size=]megs",

@@ -509,7 +509,7 @@ static const struct opt props[] = {
 	     .help = "speed told to the guest; -1: none is told"),
 	PROP(duplex, "duplex", OPT_ENUM, .choices = duplex_names, .def = "unknown", .help = "duplex told to the guest"),
 	PROP(bootindex, "bootindex", OPT_INT, .min = (uint64_t)-1, .max = INT32_MAX, .def = "-1",
-	     .help = "place in firmware's boot order"),
+	     .help = "place in firmware's boot order; there is no firmware, so it changes nothing"),
 	NO_EFFECT(gso, "gso"),
 	NO_EFFECT(uso[0], "guest_uso4"),
 	NO_EFFECT(uso[1], "guest_uso6"),
