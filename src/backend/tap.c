@@ -2,12 +2,12 @@
 /*
  * -netdev tap: a tap device of the host's kernel.
  *
- * From the tap to the guest. The window that the peer lends is read into directly, with the vnet header in front and, if
- * the window is small, a spill buffer behind: asking for little is cheap (fewer pieces a call) and safe (a longer frame is
- * completed by copy). How much to ask for follows the longest of the last frames. One commit ends a round of at most BUDGET frames. The
- * descriptor is watched level-triggered, so that a round may end before the tap is empty: traffic that comes one frame
- * at a time (requests and answers) is read with one call a frame instead of two. A round reads on to the end while
- * rounds find more than one frame, and now and then to find out.
+ * From the tap to the guest. The window that the peer lends is read into directly, with the vnet header in front and,
+ * if the window is small, a spill buffer behind: asking for little is cheap (fewer pieces a call) and safe (a longer
+ * frame is completed by copy). How much to ask for follows the longest of the last frames. One commit ends a round of
+ * at most BUDGET frames. The descriptor is watched level-triggered, so that a round may end before the tap is empty:
+ * traffic that comes one frame at a time (requests and answers) is read with one call a frame instead of two. A round
+ * reads on to the end while rounds find more than one frame, and now and then to find out.
  *
  * When the peer has no room the tap is not watched for input until NET_WAKE_ROOM: frames wait in the kernel's queue, whose
  * length bounds them.

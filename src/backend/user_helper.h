@@ -51,7 +51,10 @@ void user_helper_init(struct user_helper *h, const struct user_net *net, struct 
 int user_helper_start(struct user_helper *h, struct error *err) __must_check;
 /* The same, but wait for READY; no event is told. */
 int user_helper_start_wait(struct user_helper *h, struct error *err) __must_check;
-/* End it and free what start made, except for the shared memory: that is user_helper_unmap()'s, when the data path has let go. */
+/*
+ * End it and free what start made, except for the shared memory: that is user_helper_unmap()'s, when the data path has
+ * let go. `how` (size bytes; NULL and 0: nobody asks) gets the text of how it ended.
+ */
 void user_helper_end(struct user_helper *h, char *how, size_t size);
 void user_helper_unmap(struct user_helper *h);
 

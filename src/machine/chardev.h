@@ -3,7 +3,8 @@
  * Where the bytes of a serial port go: this terminal, a file, a UNIX socket, nowhere.
  *
  * Output: the port puts bytes into a bounded ring (any thread); the main loop writes them out, a few milliseconds'
- * worth at a time, without ever blocking. When the ring is full the port is told so, and by `room` when it may go on. While nobody is connected to a socket, its output is lost and counted.
+ * worth at a time, without ever blocking. When the ring is full the port is told so, and by `room` when it may go on.
+ * While nobody is connected to a socket, its output is lost and counted.
  *
  * Input: the main loop reads when the port says that it can take bytes, and hands them over by `input`. The port asks
  * for more by chardev_want(), from any thread.
