@@ -17,38 +17,12 @@
 
 #include "base/csum.h"
 #include "base/iov.h"
+#include "base/wirefmt.h"
 
 #define HEAD_MAX   256 /* Ethernet, two VLAN tags, IP with options or extension headers, TCP with options */
-#define FRAG_LEN   8   /* IPv6 fragment header */
 #define PIECES_MAX 65535
 #define EXT_MAX	   8 /* IPv6 extension headers */
 #define ARENA_LEN  (NET_IOV_MAX + 3 * NET_BATCH + 8)
-
-enum {
-	ETHERTYPE_VLAN = 0x8100,
-	ETHERTYPE_QINQ = 0x88a8,
-	ETHERTYPE_IP4 = 0x0800,
-	ETHERTYPE_IP6 = 0x86dd
-};
-enum {
-	PROTO_TCP = 6,
-	PROTO_UDP = 17
-};
-enum {
-	EXT_HOP_BY_HOP = 0,
-	EXT_ROUTING = 43,
-	EXT_FRAGMENT = 44,
-	EXT_DEST = 60
-};
-enum {
-	IP4_MF = 0x2000,
-	IP4_OFFSET = 0x1fff
-};
-enum {
-	TCP_FIN = 0x01,
-	TCP_PSH = 0x08,
-	TCP_CWR = 0x80
-};
 
 enum work {
 	WORK_PASS, /* goes as it is */
@@ -85,7 +59,7 @@ struct offload_ctx {
 	uint16_t filled; /* WORK_CSUM: the checksum */
 	struct iovec keep_iov;
 	struct iovec arena[ARENA_LEN];
-	uint8_t slot[NET_BATCH][HEAD_MAX + FRAG_LEN];
+	uint8_t slot[NET_BATCH][HEAD_MAX + IP6_FRAG_LEN];
 	uint8_t keep[NET_FRAME_MAX];
 };
 
@@ -106,28 +80,6 @@ void offload_free(struct offload_ctx *x)
 unsigned offload_total(const struct offload_ctx *x)
 {
 	return x->total;
-}
-
-static uint16_t get16(const uint8_t *p)
-{
-	return (uint16_t)(p[0] << 8 | p[1]);
-}
-
-static uint32_t get32(const uint8_t *p)
-{
-	return (uint32_t)get16(p) << 16 | get16(p + 2);
-}
-
-static void put16(uint8_t *p, unsigned v)
-{
-	p[0] = (uint8_t)(v >> 8);
-	p[1] = (uint8_t)v;
-}
-
-static void put32(uint8_t *p, uint32_t v)
-{
-	put16(p, v >> 16);
-	put16(p + 2, v & 0xffff);
 }
 
 static uint64_t sum16(uint64_t sum, unsigned v)
@@ -174,15 +126,15 @@ static enum net_drop parse_ip6(struct offload_ctx *x, size_t have, uint8_t *prot
 	nh = x->head[x->l3 + 6];
 	x->unfrag = pos;
 	x->next_at = x->l3 + 6;
-	for (unsigned i = 0; nh == EXT_HOP_BY_HOP || nh == EXT_ROUTING || nh == EXT_DEST; i++) {
+	for (unsigned i = 0; nh == PROTO_HOP_BY_HOP || nh == PROTO_ROUTING || nh == PROTO_DEST_OPTIONS; i++) {
 		if (i == EXT_MAX || !range_within(pos, 8, have))
 			return NET_DROP_VNET_HDR;
 		len = (x->head[pos + 1] + 1u) * 8;
 		if (!range_within(pos, len, have))
 			return NET_DROP_VNET_HDR;
-		if (nh == EXT_ROUTING && x->head[pos + 3])
+		if (nh == PROTO_ROUTING && x->head[pos + 3])
 			x->routed = true;
-		if (nh != EXT_DEST) { /* nodes on the way look at it: every fragment has it */
+		if (nh != PROTO_DEST_OPTIONS) { /* nodes on the way look at it: every fragment has it */
 			x->unfrag = pos + len;
 			x->next_at = pos;
 		}
@@ -247,16 +199,16 @@ static enum net_drop parse(struct offload_ctx *x)
 	if (have < ETH_HDR_LEN)
 		return NET_DROP_VNET_HDR;
 	type = get16(x->head + at);
-	for (int i = 0; i < 2 && (type == ETHERTYPE_VLAN || type == ETHERTYPE_QINQ); i++) {
+	for (int i = 0; i < 2 && (type == ETH_VLAN || type == ETH_QINQ); i++) {
 		at += 4;
 		if (!range_within(at, 2, have))
 			return NET_DROP_VNET_HDR;
 		type = get16(x->head + at);
 	}
 	x->l3 = at + 2;
-	x->v6 = type == ETHERTYPE_IP6;
+	x->v6 = type == ETH_IPV6;
 	x->routed = false;
-	if ((!x->v6 && type != ETHERTYPE_IP4) || (x->v6 && x->meta.gso == NET_GSO_TCP4) ||
+	if ((!x->v6 && type != ETH_IPV4) || (x->v6 && x->meta.gso == NET_GSO_TCP4) ||
 	    (!x->v6 && x->meta.gso == NET_GSO_TCP6))
 		return NET_DROP_VNET_HDR;
 	why = x->v6 ? parse_ip6(x, have, &proto) : parse_ip4(x, have, &proto);
@@ -287,7 +239,7 @@ static void sum_datagram(struct offload_ctx *x)
 
 static enum net_drop plan_fragments(struct offload_ctx *x)
 {
-	size_t body = x->len - x->unfrag, room = 65535 - (x->unfrag - x->l3) - FRAG_LEN;
+	size_t body = x->len - x->unfrag, room = 65535 - (x->unfrag - x->l3) - IP6_FRAG_LEN;
 
 	x->unit = x->meta.gso_size & ~7u;
 	if (x->unit < x->l4_end - x->unfrag) /* the first one holds the transport header: RFC 8200, 4.5 */
@@ -353,7 +305,7 @@ size_t offload_largest(const struct offload_ctx *x)
 	if (x->work == WORK_CUT)
 		return x->l4_end + MIN(x->unit, x->payload);
 	if (x->work == WORK_FRAG)
-		return x->unfrag + (x->v6 ? FRAG_LEN : 0) + x->unit;
+		return x->unfrag + (x->v6 ? IP6_FRAG_LEN : 0) + x->unit;
 	return x->len;
 }
 
@@ -454,9 +406,9 @@ static void set_ip6_fragment(const struct offload_ctx *x, uint8_t *h, unsigned i
 {
 	uint8_t *frag = h + x->unfrag;
 
-	put16(h + x->l3 + 4, (unsigned)(x->unfrag - x->l3 - 40 + FRAG_LEN + body));
+	put16(h + x->l3 + 4, (unsigned)(x->unfrag - x->l3 - 40 + IP6_FRAG_LEN + body));
 	frag[0] = h[x->next_at];
-	h[x->next_at] = EXT_FRAGMENT;
+	h[x->next_at] = PROTO_FRAGMENT;
 	frag[1] = 0;
 	put16(frag + 2, (unsigned)(i * x->unit) | (i + 1 < x->total));
 	put32(frag + 4, x->ident);
@@ -469,7 +421,7 @@ static size_t head_of_fragment(const struct offload_ctx *x, unsigned i, size_t n
 	memcpy(h, x->head, x->unfrag);
 	if (x->v6) {
 		set_ip6_fragment(x, h, i, body_head + n);
-		len += FRAG_LEN;
+		len += IP6_FRAG_LEN;
 	} else {
 		set_ip4_fragment(x, h + x->l3, i, body_head + n);
 	}

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The frame check in front of libslirp: see check.h. */
 #include "base/csum.h"
+#include "base/wirefmt.h"
 #include "user/check.h"
-#include "user/wirefmt.h"
 
 /* A packet under examination. */
 struct packet {
@@ -235,8 +235,8 @@ static enum user_check check_ipv6(struct check *c, struct packet *p, uint8_t *fr
 	*len = ETH_LEN + IP6_LEN + payload;
 	if (ip[6] == PROTO_FRAGMENT)
 		return USER_CHECK_FRAGMENT; /* libslirp cannot put them together */
-	if (ip[6] == 0 || ip[6] == 43 || ip[6] == 60)
-		return USER_CHECK_OPTIONS; /* hop-by-hop, routing, destination: nor can it skip these */
+	if (ip[6] == PROTO_HOP_BY_HOP || ip[6] == PROTO_ROUTING || ip[6] == PROTO_DEST_OPTIONS)
+		return USER_CHECK_OPTIONS; /* nor can it skip these */
 	p->l4 = ip + IP6_LEN;
 	p->l4_len = payload;
 	p->dst = ip + 24;

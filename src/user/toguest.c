@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* From libslirp to the guest: see toguest.h. */
 #include "base/csum.h"
+#include "base/wirefmt.h"
 #include "user/toguest.h"
-#include "user/wirefmt.h"
 
 static void overrun(struct toguest *t)
 {

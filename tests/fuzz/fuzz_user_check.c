@@ -9,9 +9,9 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "base/wirefmt.h"
 #include "user/check.h"
 #include "user/toguest.h"
-#include "user/wirefmt.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

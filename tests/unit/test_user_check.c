@@ -4,10 +4,10 @@
 #include <unistd.h>
 
 #include "base/csum.h"
+#include "base/wirefmt.h"
 #include "unit/unit.h"
 #include "user/check.h"
 #include "user/toguest.h"
-#include "user/wirefmt.h"
 
 static uint8_t f[70000];
 static const struct virtio_net_hdr plain;
