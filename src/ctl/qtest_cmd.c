@@ -15,11 +15,20 @@ struct words {
 	unsigned n;
 };
 
+/* How a block command writes bytes as text. */
+struct codec {
+	bool (*decode)(const char *text, uint8_t *out, uint64_t n); /* false: it is not that */
+	void (*encode)(const uint8_t *in, uint64_t n, char *out);   /* `ratio` characters for 3 bytes, rounded up */
+	unsigned ratio;
+	const char *form;
+};
+
 struct command {
 	const char *name;
 	unsigned min, max; /* arguments */
 	unsigned size;	   /* of the access, in bytes */
 	void (*fn)(struct qtest *q, const struct command *c, const struct words *w);
+	const struct codec *codec; /* of block commands */
 };
 
 static bool number(struct qtest *q, const char *text, uint64_t *out)
@@ -129,7 +138,7 @@ static void cmd_read(struct qtest *q, const struct command *c, const struct word
 	qtest_say(q, "OK 0x%016" PRIx64, value);
 }
 
-/* ---- blocks: RAM at once, regions in aligned pieces of at most four bytes ---- */
+/* ---- blocks of bytes: RAM at once, regions in aligned pieces of at most four bytes ---- */
 
 static unsigned piece(uint64_t addr, uint64_t left)
 {
@@ -175,6 +184,8 @@ static void block_read(struct qtest *q, uint64_t addr, uint8_t *to, uint64_t siz
 	}
 }
 
+/* ---- bytes as hexadecimal digits ---- */
+
 static int hex_digit(char c)
 {
 	return c >= '0' && c <= '9' ? c - '0' :
@@ -201,72 +212,22 @@ static bool from_hex(const char *text, uint8_t *out, uint64_t size)
 	return true;
 }
 
-static void cmd_block_write(struct qtest *q, const struct command *c, const struct words *w)
-{
-	uint64_t addr, size;
-	uint8_t *data;
-
-	(void)c;
-	if (!block(q, w, &addr, &size))
-		return;
-	data = malloc(size + 1);
-	if (data && from_hex(w->v[3], data, size)) {
-		block_write(q, addr, data, size);
-		ok(q);
-	} else {
-		qtest_say(q, data ? "FAIL data must be 0x and two digits a byte" : "FAIL out of memory");
-	}
-	free(data);
-}
-
-static void cmd_block_read(struct qtest *q, const struct command *c, const struct words *w)
+static void to_hex(const uint8_t *in, uint64_t n, char *out)
 {
 	static const char digits[] = "0123456789abcdef";
-	uint64_t addr, size;
-	uint8_t *data;
-	char *text;
 
-	(void)c;
-	if (!block(q, w, &addr, &size))
-		return;
-	data = malloc(size + 1);
-	text = malloc(2 * size + 1);
-	if (data && text) {
-		block_read(q, addr, data, size);
-		for (uint64_t i = 0; i < size; i++) {
-			text[2 * i] = digits[data[i] >> 4];
-			text[2 * i + 1] = digits[data[i] & 15];
-		}
-		text[2 * size] = 0;
-		qtest_settle(q);
-		qtest_say(q, "OK 0x%s", text);
-	} else {
-		qtest_say(q, "FAIL out of memory");
+	*out++ = '0';
+	*out++ = 'x';
+	for (uint64_t i = 0; i < n; i++) {
+		*out++ = digits[in[i] >> 4];
+		*out++ = digits[in[i] & 15];
 	}
-	free(data);
-	free(text);
+	*out = 0;
 }
 
-static void cmd_memset(struct qtest *q, const struct command *c, const struct words *w)
-{
-	uint64_t addr, size, value;
-	uint8_t *data;
+static const struct codec hex_codec = { from_hex, to_hex, 6, "FAIL data must be 0x and two digits a byte" };
 
-	(void)c;
-	if (!block(q, w, &addr, &size) || !number(q, w->v[3], &value))
-		return;
-	data = malloc(size + 1);
-	if (!data) {
-		qtest_say(q, "FAIL out of memory");
-		return;
-	}
-	memset(data, (int)(value & 0xff), size);
-	block_write(q, addr, data, size);
-	free(data);
-	ok(q);
-}
-
-/* ---- base64 (RFC 4648, 4) ---- */
+/* ---- bytes as base64 (RFC 4648, 4) ---- */
 
 static const char base64[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
@@ -308,38 +269,40 @@ static bool from_base64(const char *text, uint8_t *out, uint64_t n)
 	return got == n && !text[strspn(text, "=")];
 }
 
-static void cmd_b64_write(struct qtest *q, const struct command *c, const struct words *w)
+static const struct codec base64_codec = { from_base64, to_base64, 4, "FAIL data must be SIZE bytes in base64" };
+
+/* ---- block commands ---- */
+
+static void cmd_block_write(struct qtest *q, const struct command *c, const struct words *w)
 {
 	uint64_t addr, size;
 	uint8_t *data;
 
-	(void)c;
 	if (!block(q, w, &addr, &size))
 		return;
 	data = malloc(size + 1);
-	if (data && from_base64(w->v[3], data, size)) {
+	if (data && c->codec->decode(w->v[3], data, size)) {
 		block_write(q, addr, data, size);
 		ok(q);
 	} else {
-		qtest_say(q, data ? "FAIL data must be SIZE bytes in base64" : "FAIL out of memory");
+		qtest_say(q, "%s", data ? c->codec->form : "FAIL out of memory");
 	}
 	free(data);
 }
 
-static void cmd_b64_read(struct qtest *q, const struct command *c, const struct words *w)
+static void cmd_block_read(struct qtest *q, const struct command *c, const struct words *w)
 {
 	uint64_t addr, size;
 	uint8_t *data;
 	char *text;
 
-	(void)c;
 	if (!block(q, w, &addr, &size))
 		return;
 	data = malloc(size + 1);
-	text = malloc((size + 2) / 3 * 4 + 1);
+	text = malloc((size + 2) / 3 * c->codec->ratio + sizeof("0x"));
 	if (data && text) {
 		block_read(q, addr, data, size);
-		to_base64(data, size, text);
+		c->codec->encode(data, size, text);
 		qtest_settle(q);
 		qtest_say(q, "OK %s", text);
 	} else {
@@ -347,6 +310,25 @@ static void cmd_b64_read(struct qtest *q, const struct command *c, const struct 
 	}
 	free(data);
 	free(text);
+}
+
+static void cmd_memset(struct qtest *q, const struct command *c, const struct words *w)
+{
+	uint64_t addr, size, value;
+	uint8_t *data;
+
+	(void)c;
+	if (!block(q, w, &addr, &size) || !number(q, w->v[3], &value))
+		return;
+	data = malloc(size + 1);
+	if (!data) {
+		qtest_say(q, "FAIL out of memory");
+		return;
+	}
+	memset(data, (int)(value & 0xff), size);
+	block_write(q, addr, data, size);
+	free(data);
+	ok(q);
 }
 
 /* ---- interrupts ---- */
@@ -445,34 +427,34 @@ static void cmd_module_load(struct qtest *q, const struct command *c, const stru
 }
 
 static const struct command commands[] = {
-	{ "outb", 2, 2, 1, cmd_out },
-	{ "outw", 2, 2, 2, cmd_out },
-	{ "outl", 2, 2, 4, cmd_out },
-	{ "inb", 1, 1, 1, cmd_in },
-	{ "inw", 1, 1, 2, cmd_in },
-	{ "inl", 1, 1, 4, cmd_in },
-	{ "writeb", 2, 2, 1, cmd_write },
-	{ "writew", 2, 2, 2, cmd_write },
-	{ "writel", 2, 2, 4, cmd_write },
-	{ "writeq", 2, 2, 8, cmd_write },
-	{ "readb", 1, 1, 1, cmd_read },
-	{ "readw", 1, 1, 2, cmd_read },
-	{ "readl", 1, 1, 4, cmd_read },
-	{ "readq", 1, 1, 8, cmd_read },
-	{ "read", 2, 2, 0, cmd_block_read },
-	{ "write", 3, 3, 0, cmd_block_write },
-	{ "memread", 2, 2, 0, cmd_block_read },
-	{ "memwrite", 3, 3, 0, cmd_block_write },
-	{ "memset", 3, 3, 0, cmd_memset },
-	{ "b64read", 2, 2, 0, cmd_b64_read },
-	{ "b64write", 3, 3, 0, cmd_b64_write },
-	{ "irq_intercept_in", 1, 1, 0, cmd_intercept },
-	{ "irq_intercept_out", 1, 1, 0, cmd_intercept },
-	{ "set_irq_in", 4, 4, 0, cmd_set_irq },
-	{ "clock_step", 0, 1, 0, cmd_clock_step },
-	{ "clock_set", 1, 1, 0, cmd_clock_set },
-	{ "endianness", 0, 0, 0, cmd_endianness },
-	{ "module_load", 2, 2, 0, cmd_module_load },
+	{ "outb", 2, 2, 1, cmd_out, NULL },
+	{ "outw", 2, 2, 2, cmd_out, NULL },
+	{ "outl", 2, 2, 4, cmd_out, NULL },
+	{ "inb", 1, 1, 1, cmd_in, NULL },
+	{ "inw", 1, 1, 2, cmd_in, NULL },
+	{ "inl", 1, 1, 4, cmd_in, NULL },
+	{ "writeb", 2, 2, 1, cmd_write, NULL },
+	{ "writew", 2, 2, 2, cmd_write, NULL },
+	{ "writel", 2, 2, 4, cmd_write, NULL },
+	{ "writeq", 2, 2, 8, cmd_write, NULL },
+	{ "readb", 1, 1, 1, cmd_read, NULL },
+	{ "readw", 1, 1, 2, cmd_read, NULL },
+	{ "readl", 1, 1, 4, cmd_read, NULL },
+	{ "readq", 1, 1, 8, cmd_read, NULL },
+	{ "read", 2, 2, 0, cmd_block_read, &hex_codec },
+	{ "write", 3, 3, 0, cmd_block_write, &hex_codec },
+	{ "memread", 2, 2, 0, cmd_block_read, &hex_codec },
+	{ "memwrite", 3, 3, 0, cmd_block_write, &hex_codec },
+	{ "memset", 3, 3, 0, cmd_memset, NULL },
+	{ "b64read", 2, 2, 0, cmd_block_read, &base64_codec },
+	{ "b64write", 3, 3, 0, cmd_block_write, &base64_codec },
+	{ "irq_intercept_in", 1, 1, 0, cmd_intercept, NULL },
+	{ "irq_intercept_out", 1, 1, 0, cmd_intercept, NULL },
+	{ "set_irq_in", 4, 4, 0, cmd_set_irq, NULL },
+	{ "clock_step", 0, 1, 0, cmd_clock_step, NULL },
+	{ "clock_set", 1, 1, 0, cmd_clock_set, NULL },
+	{ "endianness", 0, 0, 0, cmd_endianness, NULL },
+	{ "module_load", 2, 2, 0, cmd_module_load, NULL },
 };
 
 void qtest_command(struct qtest *q, char *line)
