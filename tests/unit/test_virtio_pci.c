@@ -800,6 +800,26 @@ static void bar_moves_while_running(void **state)
 	assert_int_equal(status() & VIRTIO_STATUS_NEEDS_RESET, 0);
 }
 
+/* VT19: on RAM (on its own rings), on the local APIC. DMA goes to RAM and nowhere else all the same. The board's own wins. */
+static void bar_on_other_things(void **state)
+{
+	static const uint64_t places[] = { 0x10000, 0xfee00000, 0xfffc0000, 0x2000000000 };
+
+	(void)state;
+	bring_up(true);
+	all_work();
+	for (unsigned i = 0; i < ARRAY_SIZE(places); i++) {
+		move_registers(places[i]);
+		all_work();
+		assert_int_equal(status() & VIRTIO_STATUS_NEEDS_RESET, 0);
+		bring_up(true);
+		all_work();
+		move_registers(BENCH_ECAM);
+		assert_int_equal(cfg_read(b, g.p, PCI_VENDOR_ID, 2), 0x1af4);
+		assert_int_equal(bench_read(b, BENCH_ECAM, 4), 0x00081b36); /* the bridge, and no register of ours */
+	}
+}
+
 /* ---- bus mastering ---- */
 
 static void bus_master(void **state)
@@ -1255,6 +1275,7 @@ int main(void)
 		T(notify_rules),
 		T(doorbells),
 		T(bar_moves_while_running),
+		T(bar_on_other_things),
 		T(bus_master),
 		T(vectors),
 		T(isr_and_intx),
