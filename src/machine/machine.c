@@ -17,6 +17,9 @@
 #include "machine/rtc.h"
 #include "machine/serial.h"
 
+/* Above BARs: where the guest puts those, it still reaches config space and the ways to reset. */
+#define BOARD_PRIORITY 2
+
 /* Requests that only the board itself makes, behind those of the header. */
 enum {
 	REQUEST_POWEROFF = MACHINE_CRASH + 1, /* the guest wrote S5 */
@@ -416,10 +419,10 @@ static int map_all(struct machine *m)
 
 	space_begin(m->io);
 	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(places); i++)
-		r = space_map(places[i].space, places[i].region, places[i].base, 0);
+		r = space_map(places[i].space, places[i].region, places[i].base, BOARD_PRIORITY);
 	for (unsigned i = 0; r == 0 && i < MACHINE_SERIALS; i++)
 		if (m->serials & BIT(i))
-			r = space_map(m->io, &m->serial[i].region, serial_places[i].port, 0);
+			r = space_map(m->io, &m->serial[i].region, serial_places[i].port, BOARD_PRIORITY);
 	space_commit(m->io);
 	return r;
 }
