@@ -8,8 +8,9 @@
 #define CONTROL_FDS 3
 
 /*
- * Receive one request, without waiting if `wait` is false. 1: *m holds one of the right size and fds[] what came along (-1 for none;
- * too many are closed); 0: nothing there; -1: the other end is gone or speaks nonsense.
+ * Receive one request, without waiting if `wait` is false. 1: *m holds one of the right size and fds[] what came along
+ * (-1 for none; too many are closed; the rest is the caller's to close); 0: nothing there; -1: the other end is gone or
+ * speaks nonsense.
  */
 int control_recv(struct user_msg *m, int fds[CONTROL_FDS], bool wait);
 

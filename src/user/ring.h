@@ -6,9 +6,9 @@
  * contiguous. A record is a header (length, vnet header), then the frame, padded to RING_ALIGN. `head` and `tail` count
  * bytes and run freely modulo 2^32: head - tail is what is in the ring.
  *
- * Who trusts what. Each side has its own index in private memory and only ever writes it to the shared word; of the other side's
- * index it takes one copy and checks it: never more than the ring's size apart, always aligned. A record's header is
- * copied once; its length must lie within what the producer has published and between an Ethernet header and
+ * Who trusts what. Each side has its own index in private memory and only ever writes it to the shared word; of the
+ * other side's index it takes one copy and checks it: never more than the ring's size apart, always aligned. A record's
+ * header is copied once; its length must lie within what the producer has published and between an Ethernet header and
  * RING_FRAME_MAX. Whatever else is found breaks the ring for good (RING_BROKEN): the owner ends the other process. The
  * frame's bytes may change at any time; who judges by them copies them first.
  *

@@ -265,9 +265,7 @@ void stack_flush(struct stack *s)
 
 static bool is_choked(struct stack *s)
 {
-	if (ring_room(&s->out) >= CHOKE)
-		return false;
-	return true;
+	return ring_room(&s->out) < CHOKE;
 }
 
 static int on_add_poll(int fd, int events, void *opaque)
