@@ -95,6 +95,8 @@ static int child(void *arg)
 		b->error = EPERM;
 		_exit(127);
 	}
+	/* Out of the session: no terminal can be got at by /dev/tty, and Ctrl-C there is not meant for it. */
+	setsid();
 	null = open("/dev/null", O_RDWR);
 	dup2(null, 0);
 	dup2(null, 1);

@@ -77,7 +77,6 @@ static const int allowed[] = {
 	SYS_time,
 	SYS_getpid,
 	SYS_gettid,
-	SYS_tgkill,
 	SYS_rt_sigprocmask,
 	SYS_rt_sigaction,
 	SYS_rt_sigreturn,
@@ -157,6 +156,9 @@ static void emit_rule(struct program *p, const struct rule *r, uint32_t action)
 
 static void build(struct program *p, bool unix_sockets)
 {
+	/* abort() signals itself; without a pid namespace others of the same user could be reached. */
+	const struct rule self = { SYS_tgkill, 0, UINT32_MAX, (uint32_t)getpid(), SECCOMP_RET_ALLOW };
+
 	load(p, offsetof(struct seccomp_data, arch));
 	emit(p, (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, AUDIT_ARCH_X86_64, 1, 0));
 	finish(p, SECCOMP_RET_KILL_PROCESS);
@@ -165,6 +167,7 @@ static void build(struct program *p, bool unix_sockets)
 		unless_skip(p, (uint32_t)allowed[i], 1);
 		finish(p, SECCOMP_RET_ALLOW);
 	}
+	emit_rule(p, &self, self.action);
 	for (size_t i = 0; i < ARRAY_SIZE(rules); i++) {
 		bool is_unix = rules[i].call == SYS_socket && rules[i].value == AF_UNIX;
 

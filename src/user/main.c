@@ -268,6 +268,12 @@ static void on_glib_log(const gchar *domain, GLogLevelFlags level, const gchar *
 		control_log("%s", msg);
 }
 
+/* The last words of an assertion. */
+static void on_glib_print(const gchar *text)
+{
+	control_log("%s", text);
+}
+
 int main(void)
 {
 	static struct helper h;
@@ -284,6 +290,7 @@ int main(void)
 	/* libslirp's buffers of 128 KiB a connection are mapped, not cut from the heap: zeroed without being touched. */
 	mallopt(M_MMAP_THRESHOLD, 128 * 1024);
 	g_log_set_default_handler(on_glib_log, NULL);
+	g_set_printerr_handler(on_glib_print);
 	h.sandbox.resolv_fd = -1;
 	while (!started) {
 		if (!serve(&h, true, &started))

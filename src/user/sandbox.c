@@ -236,6 +236,9 @@ int sandbox_lock(struct sandbox *s, struct error *err)
 {
 	int rc;
 
+	/* vwire's standard error may be a terminal: who holds it can read what is typed there, and write to it anything. */
+	if (!SANITIZED)
+		dup2(STDIN_FILENO, STDERR_FILENO);
 	if (set_limits(s))
 		has(s, USER_LAYER_RLIMITS);
 	capng_clear(CAPNG_SELECT_BOTH);

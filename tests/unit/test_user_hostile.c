@@ -6,15 +6,33 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <stdatomic.h>
+#include <jansson.h>
+#include <signal.h>
 #include <sys/auxv.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "unit/unit.h"
 #include "unit/userguest.h"
+#include "user/filter.h"
 #include "user/proto.h"
+
+/* Then vwire-user keeps the descriptor that reports go to. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define SANITIZED 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define SANITIZED 1
+#endif
+#endif
+#ifndef SANITIZED
+#define SANITIZED 0
+#endif
 
 /* ---- vwire-user ---- */
 
@@ -171,9 +189,77 @@ static void test_no_descriptor_stays(void **state)
 	assert_int_equal(open_fds(), before);
 }
 
+/* ---- and what it cannot do ---- */
+
+static pid_t helper_pid(struct guest *g)
+{
+	json_t *o = net_describe(g->user);
+	pid_t pid = (pid_t)json_integer_value(json_object_get(o, "helper"));
+
+	json_decref(o);
+	assert_true(pid > 0);
+	return pid;
+}
+
+static void test_no_terminal(void **state)
+{
+	char path[64], to[64] = "";
+	struct error err;
+	struct guest *g;
+	pid_t pid;
+
+	(void)state;
+	unsetenv("VWIRE_USER");
+	g = guest_new("", &err);
+	assert_non_null(g);
+	pid = helper_pid(g);
+	assert_int_equal(getsid(pid), pid);
+	for (unsigned fd = 0; fd < 3 - (unsigned)SANITIZED; fd++) {
+		snprintf(path, sizeof(path), "/proc/%d/fd/%u", pid, fd);
+		if (readlink(path, to, sizeof(to) - 1) < 0) {
+			assert_int_equal(errno, EACCES); /* it is nobody's to look at, but root's */
+			continue;
+		}
+		assert_string_equal(to, "/dev/null");
+	}
+	guest_free(g);
+}
+
+/* The wait status of a process that sends a signal, which is none, behind the filter. */
+static int signal_filtered(bool self)
+{
+	pid_t me = getpid(), pid = fork();
+	int status;
+
+	if (pid == 0) {
+		pid_t to = self ? getpid() : me;
+
+		prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+		if (filter_load(false))
+			_exit(2);
+		syscall(SYS_tgkill, to, to, 0);
+		_exit(0);
+	}
+	assert_true(pid > 0);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	return status;
+}
+
+static void test_signals(void **state)
+{
+	int status = signal_filtered(false);
+
+	(void)state;
+	assert_true(WIFSIGNALED(status));
+	assert_int_equal(WTERMSIG(status), SIGSYS);
+	assert_int_equal(signal_filtered(true), 0);
+}
+
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
+		cmocka_unit_test_teardown(test_no_terminal, guest_teardown),
+		cmocka_unit_test(test_signals),
 		cmocka_unit_test_teardown(test_wakes_do_not_block, teardown),
 		cmocka_unit_test_teardown(test_no_descriptor_stays, teardown),
 	};
