@@ -168,21 +168,18 @@ static bool alarm_at(const struct rtc *r, int64_t t)
 	return minute_matches(r, s) && field_matches(r->cmos[SECONDS_ALARM], decode(r, r->cmos[SECONDS_ALARM]), s % 60);
 }
 
-/* Seconds from now to the next alarm, at most a day; 0: never. Steps by minutes where the minute cannot match. */
+/* Seconds from now to the next alarm, at most a day; 0: never. Steps to the alarm's second or to the next minute. */
 static unsigned seconds_to_alarm(const struct rtc *r)
 {
+	unsigned second = decode(r, r->cmos[SECONDS_ALARM]), n = 1;
 	int64_t t = guest_time(r);
-	unsigned n = 1;
 
 	while (n <= DAY_SECONDS) {
 		unsigned s = (unsigned)((t + n) % DAY_SECONDS + DAY_SECONDS) % DAY_SECONDS;
 
 		if (alarm_at(r, t + n))
 			return n;
-		if (minute_matches(r, s))
-			n++;
-		else
-			n += 60 - s % 60;
+		n += minute_matches(r, s) && second > s % 60 && second < 60 ? second - s % 60 : 60 - s % 60;
 	}
 	return 0;
 }
