@@ -99,6 +99,7 @@ static void smuggle(void)
 	struct msghdr h = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &c, .msg_controllen = sizeof(c) };
 
 	memcpy(CMSG_DATA(&c.align), &(int){ 0 }, sizeof(int));
+	usleep(200000); /* vwire may still be reading the answer to the start */
 	sendmsg(USER_CTL_FD, &h, 0);
 	for (;;)
 		pause();
