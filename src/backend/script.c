@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Running the user's network scripts. The child says by a close-on-exec pipe if it could not be executed. */
+/* Running the user's programs. The child says by a close-on-exec pipe if it could not be executed. */
 #include "backend/script.h"
 
 #include <errno.h>
@@ -13,9 +13,8 @@
 
 extern char **environ;
 
-static _Noreturn void child(const char *path, const char *arg, int report)
+static _Noreturn void child(char *const argv[], int keep_fd, int report)
 {
-	char *const argv[] = { (char *)path, (char *)arg, NULL };
 	sigset_t none;
 	int null = open("/dev/null", O_RDONLY), code;
 
@@ -26,7 +25,9 @@ static _Noreturn void child(const char *path, const char *arg, int report)
 	if (null >= 0)
 		dup2(null, STDIN_FILENO);
 	dup2(STDERR_FILENO, STDOUT_FILENO);
-	execve(path, argv, environ);
+	if (keep_fd >= 0)
+		fcntl(keep_fd, F_SETFD, 0);
+	execve(argv[0], argv, environ);
 	code = errno;
 	if (write(report, &code, sizeof(code)) != sizeof(code))
 		_exit(126);
@@ -68,6 +69,14 @@ static int judge(const char *path, int status, int exec_errno, unsigned timeout_
 
 int script_run(const char *path, const char *arg, unsigned timeout_ms, struct error *err)
 {
+	char *const argv[] = { (char *)path, (char *)arg, NULL };
+
+	return program_run(argv, -1, timeout_ms, err);
+}
+
+int program_run(char *const argv[], int keep_fd, unsigned timeout_ms, struct error *err)
+{
+	const char *path = argv[0];
 	int report[2], status, exec_errno = 0;
 	pid_t pid;
 
@@ -81,7 +90,7 @@ int script_run(const char *path, const char *arg, unsigned timeout_ms, struct er
 		return fail(err, status, "cannot run %s: %s", path, errno_str(status));
 	}
 	if (pid == 0)
-		child(path, arg, report[1]);
+		child(argv, keep_fd, report[1]);
 	setpgid(pid, pid);
 	close(report[1]);
 	/* End of file, without a word, when the program has started. */

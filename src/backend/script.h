@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Running the user's network scripts (script=, downscript=). */
+/* Running the user's programs (script=, downscript=, helper=). */
 #ifndef BACKEND_SCRIPT_H
 #define BACKEND_SCRIPT_H
 
@@ -13,5 +13,8 @@
  * what happened. Main thread.
  */
 int script_run(const char *path, const char *arg, unsigned timeout_ms, struct error *err) __must_check;
+
+/* The same for any arguments (argv[0] is the path, NULL at the end). The program inherits keep_fd too, if it is not -1. */
+int program_run(char *const argv[], int keep_fd, unsigned timeout_ms, struct error *err) __must_check;
 
 #endif

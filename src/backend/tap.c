@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * -netdev tap: a tap device of the host's kernel.
+ * The net client of a tap device of the host's kernel: one for each of its queues.
  *
  * From the tap to the guest. The window that the peer lends is read into directly, with the vnet header in front and,
  * if the window is small, a spill buffer behind: asking for little is cheap (fewer pieces a call) and safe (a longer
@@ -15,6 +15,9 @@
  * An interface that is down is no broken wire: what is written is counted as tap-down. One that was deleted is: the link
  * goes down, and once a second we look whether there is one of that name again, and attach to it. It is never made anew by
  * us.
+ *
+ * The kernel spreads flows over all queues that are enabled, read or not. So a queue of several is enabled only when it
+ * is started the first time, which is when there is somebody at the other end.
  */
 #include "backend/tap.h"
 
@@ -23,7 +26,6 @@
 #include <jansson.h>
 #include <limits.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 #include "backend/script.h"
 #include "backend/tap_dev.h"
@@ -37,9 +39,6 @@
 #define PROBE_MIN  4  /* rounds of one frame between two that read on, while nothing more is found */
 #define PROBE_MAX  16
 #define RETRY_NS   NSEC_PER_SEC /* between attempts to attach again */
-
-#define DEFAULT_SCRIPT	   "/etc/qemu-ifup"
-#define DEFAULT_DOWNSCRIPT "/etc/qemu-ifdown"
 
 struct tap {
 	struct net_client c;
@@ -355,6 +354,8 @@ static void tap_start(struct net_client *c)
 	struct tap *t = to_tap(c);
 
 	t->events = EPOLLIN;
+	if (tap_dev_enable(&t->dev) < 0 && !t->lost)
+		log_warn("%s: the kernel refuses to enable queue %u of %s", c->name, c->queue, t->dev.ifname);
 	if (t->lost)
 		rest(t);
 	else
@@ -417,74 +418,44 @@ static const struct net_client_ops tap_ops = {
 	.destroy = tap_destroy,
 };
 
-/* ---- options ---- */
+/* ---- life ---- */
 
-struct tap_opts {
-	char *ifname, *fd, *script, *downscript;
-	uint64_t sndbuf;
-	uint8_t vnet_hdr, vhost;
-	bool vhostforce;
-	char *br, *helper, *fds, *vhostfd, *vhostfds;
-	uint32_t queues, poll_us;
-};
-
-#define O(field, name, kind, ...) OPT_F(struct tap_opts, field, name, kind, __VA_ARGS__)
-
-static const struct opt tap_options[] = {
-	O(ifname, "ifname", OPT_STR, .arg = "name", .help = "the interface; without it the kernel picks a name"),
-	O(fd, "fd", OPT_STR, .arg = "n", .help = "an open tap instead of ifname, inherited as descriptor n"),
-	O(script, "script", OPT_STR, .arg = "path|no",
-	  .help = "program to set the interface up, run as: path ifname; default " DEFAULT_SCRIPT ", if it exists"),
-	O(downscript, "downscript", OPT_STR, .arg = "path|no",
-	  .help = "program to take the interface down at the end; default " DEFAULT_DOWNSCRIPT ", if it exists"),
-	O(sndbuf, "sndbuf", OPT_SIZE, .def = "0",
-	  .help = "bytes under way to the host before the guest waits; 0: no limit"),
-	O(vnet_hdr, "vnet_hdr", OPT_ONOFFAUTO, .def = "auto", .help = "offloads to and from the host; auto: if it can"),
-	O(queues, "queues", OPT_UINT, .def = "1", .min = 1, .max = 1024, .help = "queues; only 1 is offered"),
-	O(fds, "fds", OPT_STR, .arg = "n:n...", .help = "one descriptor a queue; not offered, see fd"),
-	O(br, "br", OPT_STR, .arg = "bridge", .help = "bridge for helper; not offered"),
-	O(helper, "helper", OPT_STR, .arg = "command", .help = "program that opens the tap; not offered"),
-	O(vhost, "vhost", OPT_ONOFFAUTO, .def = "off", .help = "in-kernel data path; not offered"),
-	O(vhostforce, "vhostforce", OPT_BOOL, .def = "off", .help = "as vhost"),
-	O(vhostfd, "vhostfd", OPT_STR, .arg = "n", .help = "as vhost"),
-	O(vhostfds, "vhostfds", OPT_STR, .arg = "n:n...", .help = "as vhost"),
-	O(poll_us, "poll-us", OPT_UINT, .def = "0", .help = "as vhost"),
-	OPT_END,
-};
-
-static int check_offered(const struct tap_opts *o, struct error *err)
+static void init_client(struct tap *t, const char *id, unsigned queue, struct loop *loop)
 {
-	if (o->vhost == OPT_ON || o->vhostforce || o->vhostfd || o->vhostfds || o->poll_us)
-		return fail(err, ENOTSUP,
-			    "%s is not offered yet; leave out all vhost options, the tap is served by vwire",
-			    o->vhost == OPT_ON ? "vhost=on" :
-			    o->vhostforce      ? "vhostforce=on" :
-			    o->poll_us	       ? "poll-us" :
-						 "vhostfd");
-	if (o->queues != 1)
-		return fail(err, ENOTSUP, "queues=%u: only queues=1 is offered yet", o->queues);
-	if (o->fds)
-		return fail(err, ENOTSUP, "fds=%s: several queues are not offered yet; pass one with fd=", o->fds);
-	if (o->helper || o->br)
-		return fail(err, ENOTSUP,
-			    "%s=%s is not offered yet; make the interface first and use ifname=, or pass it with fd=",
-			    o->helper ? "helper" : "br", o->helper ? o->helper : o->br);
-	return 0;
+	t->c.ops = &tap_ops;
+	t->c.kind = NET_KIND_BACKEND;
+	t->c.loop = loop;
+	t->c.queue = queue;
+	t->c.takes = t->dev.offloads;
+	t->c.gives = t->dev.gives;
+	t->c.max_frame = NET_FRAME_MAX;
+	snprintf(t->c.name, sizeof(t->c.name), "%s", id);
+	t->want = WANT_PLAIN;
+	t->interval = PROBE_MIN;
+	watch_init(&t->watch, "tap", t->dev.fd, ready);
+	timer_init(&t->retry, loop, CLOCK_HOST_NS, retry);
 }
 
-static int check_fd_alone(const struct tap_opts *o, struct error *err)
+int tap_new(const char *id, unsigned queue, const struct tap_dev *dev, struct loop *loop, const char *downscript,
+	    struct error *err)
 {
-	const char *other = o->ifname		    ? "ifname" :
-			    o->script		    ? "script" :
-			    o->downscript	    ? "downscript" :
-			    o->vnet_hdr != OPT_AUTO ? "vnet_hdr" :
-						      NULL;
+	struct tap *t = calloc(1, sizeof(*t));
+	int ret = t ? 0 : -ENOMEM;
 
-	if (o->fd && other)
-		return fail(err, EINVAL,
-			    "fd=%s and %s= exclude each other: who opened the tap has decided that; leave out %s=",
-			    o->fd, other, other);
-	return 0;
+	if (t && downscript && !(t->downscript = strdup(downscript)))
+		ret = -ENOMEM;
+	if (ret) {
+		fail(err, ENOMEM, "no memory");
+	} else {
+		t->dev = *dev;
+		init_client(t, id, queue, loop);
+		ret = net_client_add(&t->c, err);
+	}
+	if (ret && t)
+		free(t->downscript);
+	if (ret)
+		free(t);
+	return ret;
 }
 
 struct fd_user {
@@ -500,109 +471,10 @@ static void find_fd_user(struct net_client *c, void *arg)
 		u->name = c->name;
 }
 
-static int adopt(struct tap_dev *d, const char *text, int sndbuf, struct error *err)
+const char *tap_fd_user(int fd)
 {
-	struct error why;
-	struct fd_user user = { .name = NULL };
-	uint64_t fd;
+	struct fd_user user = { .fd = fd };
 
-	if (parse_uint(text, 3, INT_MAX, &fd, &why))
-		return fail(err, EINVAL, "fd=%s: the number of an open descriptor, 3 or above, is wanted", text);
-	user.fd = (int)fd;
 	net_client_each(find_fd_user, &user);
-	if (user.name)
-		return fail(err, EBUSY, "fd=%s: this descriptor is used by \"%s\" already", text, user.name);
-	return tap_dev_adopt(d, (int)fd, sndbuf, err);
+	return user.name;
 }
-
-/* The script that is to be run: none, the one named, or the default if there is one. */
-static const char *script_path(const char *option, const char *def)
-{
-	if (option)
-		return *option && strcmp(option, "no") ? option : NULL;
-	return access(def, F_OK) == 0 ? def : NULL;
-}
-
-static int run_up_script(const char *path, const char *ifname, struct error *err)
-{
-	int ret = path ? script_run(path, ifname, SCRIPT_TIMEOUT_MS, err) : 0;
-
-	if (ret)
-		error_prefix(err, "script=%s: ", path);
-	return ret;
-}
-
-static int open_device(struct tap_dev *d, const struct tap_opts *o, struct error *err)
-{
-	int sndbuf = o->sndbuf && o->sndbuf < INT_MAX ? (int)o->sndbuf : INT_MAX;
-
-	if (o->fd)
-		return adopt(d, o->fd, sndbuf, err);
-	return tap_dev_open(d, o->ifname, o->vnet_hdr, sndbuf, err);
-}
-
-static void init_client(struct tap *t, const char *id, struct loop *loop)
-{
-	t->c.ops = &tap_ops;
-	t->c.kind = NET_KIND_BACKEND;
-	t->c.loop = loop;
-	t->c.takes = t->dev.offloads;
-	t->c.gives = t->dev.gives;
-	t->c.max_frame = NET_FRAME_MAX;
-	snprintf(t->c.name, sizeof(t->c.name), "%s", id);
-	t->want = WANT_PLAIN;
-	t->interval = PROBE_MIN;
-	watch_init(&t->watch, "tap", t->dev.fd, ready);
-	timer_init(&t->retry, loop, CLOCK_HOST_NS, retry);
-}
-
-static int join_network(struct tap *t, const struct tap_opts *o, struct error *err)
-{
-	const char *down = o->fd ? NULL : script_path(o->downscript, DEFAULT_DOWNSCRIPT);
-	int ret;
-
-	if (down && !(t->downscript = strdup(down)))
-		return fail(err, ENOMEM, "no memory");
-	ret = net_client_add(&t->c, err);
-	if (ret)
-		return ret;
-	ret = run_up_script(o->fd ? NULL : script_path(o->script, DEFAULT_SCRIPT), t->dev.ifname, err);
-	if (ret)
-		net_client_remove(&t->c);
-	return ret;
-}
-
-static int tap_create(const char *id, const void *opts, struct loop *loop, struct error *err)
-{
-	const struct tap_opts *o = opts;
-	struct tap *t;
-	int ret = check_offered(o, err);
-
-	if (!ret)
-		ret = check_fd_alone(o, err);
-	if (ret)
-		return ret;
-	t = calloc(1, sizeof(*t));
-	if (!t)
-		return fail(err, ENOMEM, "no memory");
-	ret = open_device(&t->dev, o, err);
-	if (!ret) {
-		init_client(t, id, loop);
-		ret = join_network(t, o, err);
-		if (ret && !o->fd)
-			tap_dev_close(&t->dev);
-	}
-	if (ret) {
-		free(t->downscript);
-		free(t);
-	}
-	return ret;
-}
-
-const struct netdev_type tap_netdev = {
-	.name = "tap",
-	.help = "an interface of the host",
-	.opts = tap_options,
-	.opts_size = sizeof(struct tap_opts),
-	.create = tap_create,
-};

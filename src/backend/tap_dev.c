@@ -123,7 +123,7 @@ static int open_error(int code, struct error *err)
 	return fail(err, code, TUN_PATH ": %s", errno_str(code));
 }
 
-static int attach_error(const char *ifname, int code, struct error *err)
+static int attach_error(const char *ifname, bool several, int code, struct error *err)
 {
 	const char *shown = ifname ? ifname : "";
 
@@ -137,9 +137,13 @@ static int attach_error(const char *ifname, int code, struct error *err)
 			    shown);
 	if (code == EINVAL)
 		return fail(err, code,
-			    "ifname=%s: the interface exists and is no tap with one queue; make it with: ip tuntap add "
-			    "%s mode tap",
-			    shown, ifname ? ifname : "tap0");
+			    "ifname=%s: the interface exists and is no tap with %s; make it with: ip tuntap add "
+			    "%s mode tap%s",
+			    shown, several ? "several queues" : "one queue", ifname ? ifname : "tap0",
+			    several ? " multi_queue" : "");
+	if (code == E2BIG)
+		return fail(err, code,
+			    "ifname=%s: the interface has as many queues as the kernel allows; ask for fewer", shown);
 	return fail(err, code, "ifname=%s: cannot attach to the interface: %s", shown, errno_str(code));
 }
 
@@ -155,7 +159,22 @@ static int attach(int fd, const char *ifname, short flags, char got[IFNAMSIZ])
 	return 0;
 }
 
-static int choose_flags(struct tap_dev *d, enum onoffauto vnet_hdr, struct error *err)
+static int set_queue(struct tap_dev *d, bool enabled)
+{
+	struct ifreq ifr = { .ifr_flags = enabled ? IFF_ATTACH_QUEUE : IFF_DETACH_QUEUE };
+
+	if (ioctl(d->fd, TUNSETQUEUE, &ifr) < 0)
+		return -errno;
+	d->detached = !enabled;
+	return 0;
+}
+
+int tap_dev_enable(struct tap_dev *d)
+{
+	return d->detached ? set_queue(d, true) : 0;
+}
+
+static int choose_flags(struct tap_dev *d, enum onoffauto vnet_hdr, bool several, struct error *err)
 {
 	unsigned features = 0;
 
@@ -164,11 +183,14 @@ static int choose_flags(struct tap_dev *d, enum onoffauto vnet_hdr, struct error
 	d->vnet_hdr = vnet_hdr != OPT_OFF && (features & IFF_VNET_HDR);
 	if (vnet_hdr == OPT_ON && !d->vnet_hdr)
 		return fail(err, ENOTSUP, "vnet_hdr=on: this kernel's tap has no vnet headers; leave it out");
-	d->flags = (short)(IFF_TAP | IFF_NO_PI | (d->vnet_hdr ? IFF_VNET_HDR : 0));
+	if (several && !(features & IFF_MULTI_QUEUE))
+		return fail(err, ENOTSUP, "queues: this kernel's tap has but one queue; leave it out");
+	d->flags = (short)(IFF_TAP | IFF_NO_PI | (d->vnet_hdr ? IFF_VNET_HDR : 0) | (several ? IFF_MULTI_QUEUE : 0));
 	return 0;
 }
 
-int tap_dev_open(struct tap_dev *d, const char *ifname, enum onoffauto vnet_hdr, int sndbuf, struct error *err)
+int tap_dev_open(struct tap_dev *d, const char *ifname, enum onoffauto vnet_hdr, bool several, int sndbuf,
+		 struct error *err)
 {
 	int ret = ifname ? check_ifname(ifname, err) : 0;
 
@@ -178,11 +200,13 @@ int tap_dev_open(struct tap_dev *d, const char *ifname, enum onoffauto vnet_hdr,
 	d->fd = open(TUN_PATH, O_RDWR | O_NONBLOCK | O_CLOEXEC);
 	if (d->fd < 0)
 		return open_error(errno, err);
-	ret = choose_flags(d, vnet_hdr, err);
+	ret = choose_flags(d, vnet_hdr, several, err);
 	if (!ret && (ret = attach(d->fd, ifname ? ifname : "tap%d", d->flags, d->ifname)))
-		attach_error(ifname, -ret, err);
+		attach_error(ifname, several, -ret, err);
 	if (!ret)
 		ret = configure(d, err);
+	if (!ret && several && (ret = set_queue(d, false)))
+		fail(err, -ret, "%s: the kernel refuses to detach a queue: %s", d->ifname, errno_str(-ret));
 	if (ret) {
 		tap_dev_close(d);
 		return ret;
@@ -214,9 +238,13 @@ int tap_dev_adopt(struct tap_dev *d, int fd, int sndbuf, struct error *err)
 	if (fcntl(fd, F_SETFL, fl | O_NONBLOCK) < 0 || fcntl(fd, F_SETFD, FD_CLOEXEC) < 0)
 		return fail(err, errno, "fd=%d: %s", fd, errno_str(errno));
 	ret = configure(d, err);
-	if (!ret)
-		probe_offloads(d);
-	return ret;
+	if (ret)
+		return ret;
+	/* One of several, maybe: the kernel is to use it when it is read. (It refuses if who opened it has done that.) */
+	if ((d->flags & IFF_MULTI_QUEUE) && set_queue(d, false))
+		d->detached = true;
+	probe_offloads(d);
+	return 0;
 }
 
 int tap_dev_reattach(struct tap_dev *d)
@@ -230,6 +258,8 @@ int tap_dev_reattach(struct tap_dev *d)
 	if (ret && ret != -EEXIST)
 		return ret;
 	ret = configure(d, NULL);
+	if (!ret && d->detached)
+		ret = set_queue(d, false);
 	return ret ? ret : tap_dev_set_offload(d, gives);
 }
 

@@ -21,14 +21,19 @@ struct tap_dev {
 	uint32_t offloads; /* NET_OFF_* that the kernel can, in either direction */
 	uint32_t gives;	   /* NET_OFF_* that frames from it may need now */
 	int sndbuf;
-	short flags; /* of TUNSETIFF */
+	short flags;   /* of TUNSETIFF */
+	bool detached; /* a queue that the kernel gives no frames */
 };
 
 /*
  * Attach to the interface `ifname`, which is made if it does not exist and we may; NULL: the kernel picks a name. sndbuf:
- * bytes under way to the host before writing says EAGAIN. Errors name the option and the remedy.
+ * bytes under way to the host before writing says EAGAIN. several: as one more queue of an interface with several
+ * (IFF_MULTI_QUEUE), detached until tap_dev_enable(). Errors name the option and the remedy.
  */
-int tap_dev_open(struct tap_dev *d, const char *ifname, enum onoffauto vnet_hdr, int sndbuf, struct error *err);
+int tap_dev_open(struct tap_dev *d, const char *ifname, enum onoffauto vnet_hdr, bool several, int sndbuf,
+		 struct error *err);
+/* Let the kernel use a detached queue; nothing to do for others. -errno. */
+int tap_dev_enable(struct tap_dev *d);
 /* Take over an inherited descriptor. It stays open on an error. */
 int tap_dev_adopt(struct tap_dev *d, int fd, int sndbuf, struct error *err);
 /* Frames that are put into the device's queue from now on need no more than these NET_OFF_*. -errno. */

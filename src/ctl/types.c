@@ -2,6 +2,7 @@
 /* The table of all kinds of devices and backends: a new one is one new file and one line here. */
 #include "ctl/types.h"
 
+#include "backend/bridge.h"
 #include "backend/tap.h"
 #include "backend/user.h"
 #include "nic/virtio_net.h"
@@ -29,24 +30,23 @@ const struct type *const all_types[] = {
 #define NOT_YET(sym, text, instead) \
 	static const struct netdev_type not_yet_##sym = { .name = text, .unsupported = instead }
 
-NOT_YET(bridge, "bridge", "make a tap, put it into the bridge by its script, and use tap,ifname=NAME");
-NOT_YET(socket, "socket", "there are tap and user");
-NOT_YET(stream, "stream", "there are tap and user");
-NOT_YET(dgram, "dgram", "there are tap and user");
+NOT_YET(socket, "socket", "bridge, tap and user are offered");
+NOT_YET(stream, "stream", "bridge, tap and user are offered");
+NOT_YET(dgram, "dgram", "bridge, tap and user are offered");
 NOT_YET(l2tpv3, "l2tpv3", "let the host's kernel tunnel (ip l2tp) and bridge a tap to it");
-NOT_YET(vde, "vde", "there are tap and user");
+NOT_YET(vde, "vde", "bridge, tap and user are offered");
 NOT_YET(passt, "passt", "use user, which needs no program");
-NOT_YET(netmap, "netmap", "there are tap and user");
-NOT_YET(af_xdp, "af-xdp", "there are tap and user");
-NOT_YET(vhost_user, "vhost-user", "there are tap and user");
-NOT_YET(vhost_vdpa, "vhost-vdpa", "there are tap and user");
+NOT_YET(netmap, "netmap", "bridge, tap and user are offered");
+NOT_YET(af_xdp, "af-xdp", "bridge, tap and user are offered");
+NOT_YET(vhost_user, "vhost-user", "bridge, tap and user are offered");
+NOT_YET(vhost_vdpa, "vhost-vdpa", "bridge, tap and user are offered");
 NOT_YET(hubport, "hubport", "one device is joined to one backend by netdev=");
 
 /* clang-format off */
 const struct netdev_type *const netdev_types[] = {
+	&bridge_netdev,
 	&tap_netdev,
 	&user_netdev,
-	&not_yet_bridge,
 	&not_yet_socket,
 	&not_yet_stream,
 	&not_yet_dgram,

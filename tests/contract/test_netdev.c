@@ -16,7 +16,9 @@ struct row {
 	const char *netdev;		/* options, with id=net0 */
 	void (*after)(struct bench *b); /* what the far end needs */
 	size_t largest_ping;
-	size_t waiting; /* answers of 64 bytes that surely wait in it while the NIC has no room */
+	size_t waiting;	      /* answers of 64 bytes that surely wait in it while the NIC has no room */
+	void (*before)(void); /* what is there before it is made */
+	void (*end)(void);    /* and goes after it */
 };
 
 static void tap_up(struct bench *b)
@@ -26,9 +28,31 @@ static void tap_up(struct bench *b)
 	assert_true(run_ip("link set vtap0 up"));
 }
 
+static void make_bridge(void)
+{
+	if (system("PATH=$PATH:/sbin:/usr/sbin; ip link show vbr0 >/dev/null 2>&1 || "
+		   "{ ip link add vbr0 type bridge && ip link set vbr0 up && ip addr add 10.0.2.2/24 dev vbr0; }") != 0)
+		skip();
+}
+
+static void remove_bridge(void)
+{
+	run_ip("link del vbr0");
+}
+
 static const struct row rows[] = {
-	{ "tap", "tap,id=net0,ifname=vtap0,script=no,downscript=no", tap_up, 1472, 64 },
-	{ "user", "user,id=net0", NULL, 1400, 16 },
+	{ .type = "bridge",
+	  .netdev = "bridge,id=net0,br=vbr0",
+	  .largest_ping = 1472,
+	  .waiting = 64,
+	  .before = make_bridge,
+	  .end = remove_bridge },
+	{ .type = "tap",
+	  .netdev = "tap,id=net0,ifname=vtap0,script=no,downscript=no",
+	  .after = tap_up,
+	  .largest_ping = 1472,
+	  .waiting = 64 },
+	{ .type = "user", .netdev = "user,id=net0", .largest_ping = 1400, .waiting = 16 },
 };
 
 static const struct row *row;
@@ -37,6 +61,8 @@ static struct bench bench, *const b = &bench;
 static int setup(void **state)
 {
 	(void)state;
+	if (row->before)
+		row->before();
 	bench_open(b, row->netdev, row->after);
 	return 0;
 }
@@ -45,6 +71,8 @@ static int teardown(void **state)
 {
 	(void)state;
 	bench_close(b);
+	if (row->end)
+		row->end();
 	return 0;
 }
 
