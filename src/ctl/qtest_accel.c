@@ -137,13 +137,15 @@ static int no_cpus_start(struct accel *a, struct error *err)
 	return 0;
 }
 
-static void no_cpus_reset(struct accel *a, const struct boot_cpu *boot)
+static int no_cpus_reset(struct accel *a, const struct boot_cpu *boot, struct error *err)
 {
-	(void)boot;
 	struct qtest_accel *q = a->opaque;
 
+	(void)boot;
+	(void)err;
 	for (unsigned gsi = 0; gsi < QTEST_LINES; gsi++)
 		qtest_accel_line(q, gsi, false);
+	return 0;
 }
 
 static void no_op(struct accel *a)

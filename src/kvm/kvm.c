@@ -180,7 +180,7 @@ static const struct doorbell_ops kvm_bells = { .bind = bell_bind, .unbind = bell
 
 /* ---- the accelerator ---- */
 
-static void kvm_cpus_reset(struct accel *a, const struct boot_cpu *boot)
+static int kvm_cpus_reset(struct accel *a, const struct boot_cpu *boot, struct error *err)
 {
 	struct kvm *k = to_kvm(a);
 
@@ -189,7 +189,7 @@ static void kvm_cpus_reset(struct accel *a, const struct boot_cpu *boot)
 		int r = vcpu_reset_state(&k->cpu[i], boot);
 
 		if (r < 0)
-			log_err("cannot reset CPU %u: %s", i, errno_str(-r));
+			return fail(err, -r, "cannot reset CPU %u: %s", i, errno_str(-r));
 	}
 	mutex_lock(&k->lock);
 	for (unsigned i = 0; i < k->env.cpus; i++)
@@ -198,6 +198,7 @@ static void kvm_cpus_reset(struct accel *a, const struct boot_cpu *boot)
 	/* kvmclock counts from the last reset. */
 	k->clock = (struct kvm_clock_data){ 0 };
 	k->clock_saved = true;
+	return 0;
 }
 
 static void kvm_destroy(struct accel *a)

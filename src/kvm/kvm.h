@@ -6,6 +6,11 @@
  * immediate_exit in each kvm_run and signals each thread, so that KVM_RUN ends with EINTR whether the thread was in it
  * or about to enter. A thread parks only after such an EINTR: KVM_RUN with immediate_exit first completes the I/O
  * of the exit before, so that the registers of a parked vCPU are whole and may be replaced (reset) or read.
+ *
+ * A pause therefore waits for the exit in hand. What a guest can make of that is bounded by KVM: one exit of a string
+ * instruction carries no more accesses than KVM's buffer holds (1,024 bytes of input, one element of output), and after
+ * 1,024 repetitions KVM_RUN looks at immediate_exit whatever the instruction is. Reads wait for nobody (machine/, pci/,
+ * virtio/ take a mutex and answer), so that is a matter of milliseconds.
  */
 #ifndef KVM_KVM_H
 #define KVM_KVM_H

@@ -34,23 +34,33 @@ static uint64_t load_le(const uint8_t *p, unsigned size)
 	return v;
 }
 
-/* One port access, or the repetitions of a string instruction; all at the same port. */
+static void port_access(struct space *io, const struct kvm_run *run, uint8_t *p)
+{
+	unsigned size = run->io.size;
+	uint64_t value;
+
+	if (run->io.direction == KVM_EXIT_IO_OUT) {
+		space_write(io, run->io.port, size, load_le(p, size));
+		return;
+	}
+	space_read(io, run->io.port, size, &value);
+	memcpy(p, &value, size);
+}
+
+/*
+ * One port access, or the repetitions of a string instruction; all at the same port. How many KVM hands over at once is
+ * the guest's choice, up to what KVM buffers. They are carried out to the last, because KVM completes the exit as a
+ * whole; but whoever changes a map is not kept waiting for all of them: entering anew is to have passed.
+ */
 static void exit_io(struct vcpu *v)
 {
 	struct kvm_run *run = v->run;
-	struct space *io = v->kvm->env.io;
 	uint8_t *p = (uint8_t *)run + run->io.data_offset;
-	unsigned size = run->io.size;
 
-	for (uint32_t n = run->io.count; n; n--, p += size) {
-		uint64_t value;
-
-		if (run->io.direction == KVM_EXIT_IO_OUT) {
-			space_write(io, run->io.port, size, load_le(p, size));
-			continue;
-		}
-		space_read(io, run->io.port, size, &value);
-		memcpy(p, &value, size);
+	for (uint32_t n = run->io.count; n; n--, p += run->io.size) {
+		port_access(v->kvm->env.io, run, p);
+		if (n > 1)
+			epoch_enter(&v->reader);
 	}
 }
 
@@ -84,7 +94,8 @@ static void set_dead(struct vcpu *v)
 
 static void triple_fault(struct vcpu *v)
 {
-	log_warn("the guest's CPU %u met a triple fault", v->id);
+	/* As often as a guest likes: each leads to a reset. */
+	log_limited(LOG_WARN, "the guest's CPU %u met a triple fault", v->id);
 	set_dead(v);
 	machine_request(v->kvm->env.machine, MACHINE_RESET, "triple fault");
 }

@@ -39,8 +39,9 @@ struct accel {
 	void *opaque;
 
 	/* All of these: main thread. */
-	int (*cpus_start)(struct accel *a, struct error *err);		  /* make the threads, paused */
-	void (*cpus_reset)(struct accel *a, const struct boot_cpu *boot); /* paused; also PIC, IOAPIC, PIT, clock */
+	int (*cpus_start)(struct accel *a, struct error *err); /* make the threads, paused */
+	/* While paused; also PIC, IOAPIC, PIT, clock. After an error nothing may run before another one succeeded. */
+	int (*cpus_reset)(struct accel *a, const struct boot_cpu *boot, struct error *err);
 	void (*pause)(struct accel *a); /* returns when no vCPU runs or handles an exit */
 	void (*resume)(struct accel *a);
 	void (*destroy)(struct accel *a);

@@ -178,8 +178,7 @@ static int firmware(struct machine *m, struct error *err)
 		return r;
 	if (!acpi_build(&acpi, ram_ptr(&m->ram, ACPI_BASE, ACPI_SIZE), ACPI_BASE, ACPI_SIZE))
 		return fail(err, ENOSPC, "the ACPI tables do not fit into %llu KiB", ACPI_SIZE / KIB);
-	m->accel->cpus_reset(m->accel, m->cfg.kernel ? &m->entry : NULL);
-	return 0;
+	return m->accel->cpus_reset(m->accel, m->cfg.kernel ? &m->entry : NULL, err);
 }
 
 static void reset_vm(struct machine *m)

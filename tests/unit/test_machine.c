@@ -15,6 +15,7 @@
 
 #include "machine/machine.h"
 #include "machine/memmap.h"
+#include "mem/epoch.h"
 
 #define MAILBOX 0x50000
 
@@ -93,6 +94,16 @@ GUEST(interrupts,
 	"incl MAILBOX\n"
 	"3: in $0xa0, %al\n test $4, %al\n jnz 3b\n"
 	POWEROFF);
+
+/* Strings without end, of port reads, of memory reads, of port writes: the mailbox says which. */
+GUEST(strings,
+	"cld\n 1: mov $0xc800, %dx\n mov $0x200000, %edi\n mov $0x100000, %ecx\n mov MAILBOX, %eax\n"
+	"dec %eax\n jz 2f\n dec %eax\n jz 3f\n"
+	"rep insb\n jmp 1b\n"
+	"2: mov $0xd0000000, %esi\n mov $0x1000, %ecx\n rep movsb\n jmp 1b\n"
+	"3: mov $0x200000, %esi\n rep outsb\n jmp 1b\n");
+
+GUEST(faults, "incl MAILBOX\n ud2\n");	/* no IDT: triple fault */
 
 GUEST(panic, "mov $0x505, %dx\n mov $1, %al\n out %al, %dx\n 1: hlt\n jmp 1b\n");
 GUEST(lost, "mov $0xd0000000, %edi\n jmp *%rdi\n");	/* there is nothing to execute */
@@ -261,6 +272,75 @@ static void each_way_to_reset(void **state)
 	unmake();
 }
 
+static int refuse_reset(struct accel *a, const struct boot_cpu *boot, struct error *e)
+{
+	(void)a, (void)boot;
+	return fail(e, EIO, "the processors are not to be reset");
+}
+
+static void a_reset_that_fails_ends_it(void **state)
+{
+	(void)state;
+	make(IMAGE(resets), (struct machine_config){ 0 });
+	start();
+	accel->cpus_reset = refuse_reset;
+	loop_run(loop);
+	assert_int_equal(status, 1);
+	assert_true(*mailbox(0) < 40);
+	unmake();
+	make(IMAGE(resets), (struct machine_config){ 0 });
+	accel->cpus_reset = refuse_reset;
+	assert_int_equal(machine_ready(machine, &err), -EIO);
+	assert_string_equal(err.msg, "the processors are not to be reset");
+	unmake();
+}
+
+/* Send stderr to a file from now on; the old one, for end_capture(). */
+static int capture(int file)
+{
+	int was = dup(STDERR_FILENO);
+
+	dup2(file, STDERR_FILENO);
+	return was;
+}
+
+static unsigned end_capture(int file, int was, const char *what)
+{
+	static char text[65536];
+	unsigned n = 0;
+	ssize_t len;
+
+	dup2(was, STDERR_FILENO);
+	close(was);
+	len = pread(file, text, sizeof(text) - 1, 0);
+	assert_true(len >= 0);
+	text[len] = 0;
+	close(file);
+	for (const char *p = text; (p = strstr(p, what)); p++)
+		n++;
+	return n;
+}
+
+/* Each leads to a reset: a guest may go on like that for ever, and the log does not. */
+static void triple_faults_are_said_ten_times_a_second(void **state)
+{
+	uint64_t begin = clock_now(CLOCK_HOST_NS);
+	int file = memfd_create("log", MFD_CLOEXEC), was;
+	unsigned said, seconds;
+
+	(void)state;
+	was = capture(file);
+	make(IMAGE(faults), (struct machine_config){ 0 });
+	start();
+	until(0, 100);
+	machine_request(machine, MACHINE_SHUTDOWN, "test ends it");
+	loop_run(loop);
+	unmake();
+	said = end_capture(file, was, "triple fault");
+	seconds = (unsigned)((clock_now(CLOCK_HOST_NS) - begin) / NSEC_PER_SEC) + 2;
+	assert_true(said <= 10 * seconds); /* of 100; none, if the ten of this second are used up */
+}
+
 static void no_shutdown_stops_and_a_reset_leads_on(void **state)
 {
 	(void)state;
@@ -349,6 +429,71 @@ static void all_cpus_start_after_each_reset(void **state)
 		assert_int_equal(*mailbox(4), 5);
 		unmake();
 	}
+}
+
+/* ---- strings ---- */
+
+static _Atomic uint32_t accesses; /* since it was set to 0 */
+static struct retired old;
+static _Atomic bool freed, freed_inside;
+
+static void free_old(struct retired *r)
+{
+	(void)r;
+	freed = true;
+}
+
+/* While the guest's first exit is handled somebody changes a map, and all others have passed. */
+static uint64_t string_read(void *opaque, uint64_t off, unsigned size)
+{
+	(void)opaque, (void)off, (void)size;
+	if (accesses++ == 0)
+		epoch_retire(&old, free_old);
+	epoch_collect();
+	if (accesses < 10)
+		freed_inside = freed;
+	return 0x5a;
+}
+
+static void string_write(void *opaque, uint64_t off, uint64_t value, unsigned size)
+{
+	(void)opaque, (void)off, (void)value, (void)size;
+	accesses++;
+}
+
+static void a_string_holds_neither_maps_nor_a_pause_up(void **state)
+{
+	static const struct region_ops ops = { .read = string_read, .write = string_write, .min = 1, .max = 4 };
+	struct region io = { .name = "io", .size = 4, .ops = &ops, .policy = REGION_NONE };
+	struct region mem = { .name = "mem", .size = 4096, .ops = &ops, .policy = REGION_NONE };
+
+	(void)state;
+	make(IMAGE(strings), (struct machine_config){ 0 });
+	assert_int_equal(space_map(machine_mem(machine), &mem, 0xd0000000, 0), 0);
+	assert_int_equal(space_map(machine_io(machine), &io, 0xc800, 0), 0);
+	freed = freed_inside = false;
+	accesses = 0;
+	start();
+	for (unsigned i = 0; i < 30; i++) {
+		uint32_t seen = accesses;
+
+		*mailbox(0) = i % 3;
+		for (unsigned j = 0; accesses - seen < 5000; j++) {
+			assert_true(j < 100000);
+			usleep(100);
+		}
+		seen = accesses;
+		machine_request(machine, MACHINE_PAUSE, "test");
+		loop_turn(loop);
+		assert_string_equal(machine_state_name(machine), "paused");
+		seen = accesses;
+		usleep(1000);
+		assert_int_equal(accesses, seen);
+		machine_request(machine, MACHINE_RESUME, "test");
+		loop_turn(loop);
+	}
+	assert_true(freed_inside);
+	unmake();
 }
 
 /* ---- doorbells ---- */
@@ -450,10 +595,13 @@ int main(void)
 		cmocka_unit_test(string_output_and_poweroff),
 		cmocka_unit_test(what_is_not_there_reads_as_ones),
 		cmocka_unit_test(each_way_to_reset),
+		cmocka_unit_test(a_reset_that_fails_ends_it),
+		cmocka_unit_test(triple_faults_are_said_ten_times_a_second),
 		cmocka_unit_test(no_shutdown_stops_and_a_reset_leads_on),
 		cmocka_unit_test(a_guest_that_cannot_go_on_ends_with_1),
 		cmocka_unit_test(nothing_runs_while_paused),
 		cmocka_unit_test(all_cpus_start_after_each_reset),
+		cmocka_unit_test(a_string_holds_neither_maps_nor_a_pause_up),
 		cmocka_unit_test(doorbells_ring_without_an_exit),
 		cmocka_unit_test(messages_and_lines_arrive),
 	};
