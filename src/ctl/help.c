@@ -47,7 +47,7 @@ static void print_option(const struct cmd *c)
 int help_print(struct config *cfg, const struct cmd *cmd, const char *arg, struct error *err)
 {
 	(void)cfg, (void)cmd, (void)arg, (void)err;
-	printf("usage: vwire -kernel file [option]...\n");
+	printf("usage: vwire -kernel file [option]...\n       vwire -machine none -netdev type,... [option]...\n");
 	for (const struct cmd_group *g = cmd_groups; g->title; g++) {
 		if (g->cmds == refused_cmds)
 			continue;

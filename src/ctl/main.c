@@ -21,7 +21,7 @@ struct vm {
 	struct net_plan plan;
 	struct loop *main_loop, *net_loop; /* the same one under qtest */
 	struct qtest *qtest;		   /* NULL: KVM runs the guest */
-	struct machine *machine;
+	struct machine *machine;	   /* NULL: -machine none, no guest */
 	struct signals signals;
 	struct pidfile pidfile;
 	int status;
@@ -118,11 +118,19 @@ static int options(struct vm *vm, int argc, char **argv, struct error *err)
 								  net_plan_make(&vm->cfg, &vm->plan, err);
 }
 
-static int bring_up(struct vm *vm, struct error *err)
+/* -machine none. */
+static int bring_up_wires(struct vm *vm, struct error *err)
 {
-	process_set_name(vm->cfg.name.process);
-	return make_loops(vm, err)	     ?:
-		       make_machine(vm, err) ?:
+	return signals_block(err)						   ?:
+		       signals_watch(&vm->signals, NULL, true, vm->main_loop, err) ?:
+		       pidfile_write(&vm->pidfile, vm->cfg.pidfile, err)	   ?:
+		       wiring_add_netdevs(&vm->plan, vm->net_loop, err)		   ?:
+										     start_net_thread(vm, err);
+}
+
+static int bring_up_guest(struct vm *vm, struct error *err)
+{
+	return make_machine(vm, err)	     ?:
 		       choose_accel(vm, err) ?:
 		       /* A serial port may have waited for its connection: only now is a signal ours to handle. */
 		       signals_block(err)						       ?:
@@ -135,10 +143,21 @@ static int bring_up(struct vm *vm, struct error *err)
 		       machine_ready(vm->machine, err);
 }
 
+static int bring_up(struct vm *vm, struct error *err)
+{
+	int rc;
+
+	process_set_name(vm->cfg.name.process);
+	rc = make_loops(vm, err);
+	if (rc < 0)
+		return rc;
+	return config_no_guest(&vm->cfg) ? bring_up_wires(vm, err) : bring_up_guest(vm, err);
+}
+
 static void run(struct vm *vm)
 {
-	wiring_warn();
-	if (!vm->cfg.paused)
+	wiring_warn(&vm->cfg);
+	if (vm->machine && !vm->cfg.paused)
 		machine_start(vm->machine);
 	if (vm->qtest)
 		qtest_run(vm->qtest);

@@ -513,6 +513,16 @@ static int check_references(const struct net_plan *plan, struct error *err)
 	return 0;
 }
 
+static int check_no_devices(const struct net_plan *plan, struct error *err)
+{
+	if (!plan->n_devices)
+		return 0;
+	fail(err, EINVAL,
+	     "there is no board to plug a device into with -machine none; -netdev joins backends by hubports");
+	planned_prefix(&plan->device[0], err);
+	return -EINVAL;
+}
+
 static int check_nics(const struct net_plan *plan, struct error *err)
 {
 	unsigned nics = 0;
@@ -539,7 +549,7 @@ static bool wants_default(const struct config *cfg)
 		if (cfg->item[i].kind != ITEM_DEVICE && cfg->item[i].kind != ITEM_LEGACY)
 			return false;
 	}
-	return !cfg->nodefaults;
+	return !cfg->nodefaults && !config_no_guest(cfg);
 }
 
 static int plan_default(struct net_plan *plan, struct error *err)
@@ -563,6 +573,8 @@ int net_plan_make(struct config *cfg, struct net_plan *plan, struct error *err)
 		rc = plan_default(plan, err);
 	for (unsigned i = 0; rc == 0 && i < plan->n_devices; i++)
 		rc = remember_id(&plan->device[i], err);
+	if (rc == 0 && config_no_guest(cfg))
+		rc = check_no_devices(plan, err);
 	return rc							       ?:
 		       plan_all_legacy(plan, cfg, err)			       ?:
 		       check_nics(plan, err)				       ?:

@@ -113,6 +113,32 @@ static void prefer(char **own, char **of_machine)
 	*of_machine = NULL;
 }
 
+/* What needs a guest, and what the user wrote of it; the rest of the options change nothing then. */
+static int check_no_guest(const struct config *cfg, struct error *err)
+{
+	const struct {
+		const char *option, *value;
+	} rows[] = {
+		{ "-kernel", cfg->kernel },
+		{ "-initrd", cfg->initrd },
+		{ "-append", cfg->append },
+		{ "-qtest", cfg->qtest },
+	};
+
+	for (unsigned i = 0; i < ARRAY_SIZE(rows); i++) {
+		if (rows[i].value)
+			return fail(err, EINVAL, "%s %.200s: there is no guest with -machine none; leave it out",
+				    rows[i].option, rows[i].value);
+	}
+	for (unsigned i = 0; i < cfg->serial.n; i++) {
+		if (strcmp(cfg->serial.v[i], "none"))
+			return fail(err, EINVAL,
+				    "-serial %.200s: there is no serial port with -machine none; leave it out",
+				    cfg->serial.v[i]);
+	}
+	return 0;
+}
+
 static int check_boot(const struct config *cfg, struct error *err)
 {
 	if (cfg->append && !cfg->kernel)
@@ -184,5 +210,7 @@ int config_check(struct config *cfg, struct error *err)
 	cfg->no_shutdown |= cfg->action.shutdown == 1;
 	if (!cfg->smp.cpus)
 		cfg->smp.cpus = 1;
+	if (config_no_guest(cfg))
+		return check_no_guest(cfg, err);
 	return choose_accel(cfg, err) ?: check_boot(cfg, err) ?: check_serial(cfg, err);
 }

@@ -151,6 +151,9 @@ int config_check(struct config *cfg, struct error *err) __must_check;
 /* Is there something in a list like "kvm:tcg" that is offered? */
 int accel_check(const char *list, struct error *err) __must_check;
 
+/* -machine none: no guest, nothing but netdevs and what joins them. */
+bool config_no_guest(const struct config *cfg);
+
 /* True if nothing but a test's commands drives the guest's side. */
 bool config_qtest(const struct config *cfg);
 

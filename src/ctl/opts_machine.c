@@ -14,8 +14,9 @@ static const char *const on_or_auto[] = { "on", "auto", NULL };
 static const char *const off_or_on[] = { "off", "on", NULL };
 
 static const struct opt board_keys[] = {
-	OPT_F(struct board_opts, type, "type", OPT_STR, .arg = "vwire|pc|q35",
-	      .help = "the board; there is one, vwire, and pc and q35 are other names for it"),
+	OPT_F(struct board_opts, type, "type", OPT_STR, .arg = "vwire|pc|q35|none",
+	      .help = "the board; there is one, vwire, and pc and q35 are other names for it; none: no guest at all, nothing "
+		      "but backends and the hubs that join them"),
 	OPT_F(struct board_opts, accel, "accel", OPT_STR, .arg = "kvm|qtest", .help = "as -accel"),
 	OPT_F(struct board_opts, kernel, "kernel", OPT_STR, .arg = "file", .help = "as -kernel"),
 	OPT_F(struct board_opts, initrd, "initrd", OPT_STR, .arg = "file", .help = "as -initrd"),
@@ -98,7 +99,7 @@ static const struct opt smp_keys[] = {
 
 /* ---- names ---- */
 
-static const char *const boards[] = { "vwire", "pc", "q35" };
+static const char *const boards[] = { "vwire", "pc", "q35", "none" };
 static const char *const models[] = { "host", "max" };
 static const char *const accels[] = { "kvm", "qtest" };
 
@@ -108,6 +109,7 @@ static void show_machines(void)
 	       "vwire                x86-64 board with PCI, ACPI and serial ports (default)\n"
 	       "pc                   alias of vwire\n"
 	       "q35                  alias of vwire\n"
+	       "none                 no guest: netdevs and hubs only\n"
 	       "Properties:\n");
 }
 
@@ -123,7 +125,8 @@ static int check_machine(struct config *cfg, const struct cmd *cmd, const char *
 			return 0;
 	}
 	near = nearest_name(type, boards, ARRAY_SIZE(boards));
-	return fail(err, EINVAL, "there is no machine '%.60s'; there is one board, vwire, also called pc and q35%s%s%s",
+	return fail(err, EINVAL,
+		    "there is no machine '%.60s'; there is one board, vwire, also called pc and q35, and none%s%s%s",
 		    type, near ? " (did you mean " : "", near ? near : "", near ? "?)" : "");
 }
 
@@ -186,9 +189,14 @@ static int check_accel(struct config *cfg, const struct cmd *cmd, const char *ar
 	return cfg->accel.name ? accel_check(cfg->accel.name, err) : 0;
 }
 
+bool config_no_guest(const struct config *cfg)
+{
+	return cfg->board.type && !strcmp(cfg->board.type, "none");
+}
+
 bool config_qtest(const struct config *cfg)
 {
-	return cfg->accel.name && accel_among(cfg->accel.name, "qtest");
+	return !config_no_guest(cfg) && cfg->accel.name && accel_among(cfg->accel.name, "qtest");
 }
 
 static int check_topology(struct config *cfg, const struct cmd *cmd, const char *arg, struct error *err)

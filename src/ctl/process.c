@@ -10,6 +10,7 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
+#include "base/log.h"
 #include "machine/machine.h"
 
 /* ---- first of all ---- */
@@ -125,6 +126,11 @@ static void on_signal(struct watch *w, uint32_t events)
 	(void)events;
 	if (read(s->fd, &info, sizeof(info)) != sizeof(info))
 		return;
+	if (!s->machine) {
+		log_info("%s", signal_reason(info.ssi_signo));
+		loop_stop(s->loop);
+		return;
+	}
 	/* A guest that does not run cannot answer its power button. */
 	now = s->at_once || s->asked || info.ssi_signo == SIGHUP || !machine_running(s->machine);
 	s->asked = true;
@@ -144,18 +150,18 @@ int signals_watch(struct signals *s, struct machine *m, bool at_once, struct loo
 		return fail(err, errno, "signalfd: %s", errno_str(errno));
 	watch_init(&s->watch, "signals", s->fd, on_signal);
 	rc = watch_add(main_loop, &s->watch, EPOLLIN);
+	s->loop = rc ? NULL : main_loop;
 	if (rc == 0)
 		return 0;
 	close(s->fd);
-	s->machine = NULL;
 	return fail(err, -rc, "epoll: %s", errno_str(rc));
 }
 
 void signals_unwatch(struct signals *s)
 {
-	if (!s->machine)
+	if (!s->loop)
 		return;
 	watch_del(&s->watch);
 	close(s->fd);
-	s->machine = NULL;
+	s->loop = NULL;
 }

@@ -31,13 +31,15 @@ void pidfile_remove(struct pidfile *p); /* harmless if none was written */
 
 /*
  * SIGTERM and SIGINT press the guest's power button, the second one ends at once; SIGHUP ends at once; all with status 0
- * as QEMU. With `at_once` the first one ends too: nobody there to hear a power button.
+ * as QEMU. With `at_once` the first one ends too: nobody there to hear a power button. Without a machine any of them
+ * stops the main loop.
  *
  * signals_block() comes before any thread is made; signals_watch() hands what waits to the machine.
  */
 struct signals {
 	struct watch watch;
-	struct machine *machine;
+	struct machine *machine; /* NULL: there is none */
+	struct loop *loop;	 /* main; NULL: not watched */
 	int fd;
 	bool at_once, asked;
 };

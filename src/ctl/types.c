@@ -5,6 +5,7 @@
 #include "backend/bridge.h"
 #include "backend/tap.h"
 #include "backend/user.h"
+#include "net/hub.h"
 #include "nic/virtio_net.h"
 #include "nic/virtio_net_pci.h"
 #include "object/device.h"
@@ -40,13 +41,13 @@ NOT_YET(netmap, "netmap", "bridge, tap and user are offered");
 NOT_YET(af_xdp, "af-xdp", "bridge, tap and user are offered");
 NOT_YET(vhost_user, "vhost-user", "bridge, tap and user are offered");
 NOT_YET(vhost_vdpa, "vhost-vdpa", "bridge, tap and user are offered");
-NOT_YET(hubport, "hubport", "one device is joined to one backend by netdev=");
 
 /* clang-format off */
 const struct netdev_type *const netdev_types[] = {
 	&bridge_netdev,
 	&tap_netdev,
 	&user_netdev,
+	&hubport_netdev,
 	&not_yet_socket,
 	&not_yet_stream,
 	&not_yet_dgram,
@@ -57,7 +58,6 @@ const struct netdev_type *const netdev_types[] = {
 	&not_yet_af_xdp,
 	&not_yet_vhost_user,
 	&not_yet_vhost_vdpa,
-	&not_yet_hubport,
 	NULL,
 };
 /* clang-format on */

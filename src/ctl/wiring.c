@@ -132,14 +132,16 @@ int wiring_add_devices(const struct net_plan *plan, const struct config *cfg, st
 
 static void warn_client(struct net_client *c, void *arg)
 {
-	(void)arg;
-	if (!c->peer && c->kind == NET_KIND_BACKEND)
-		log_warn("netdev %s has no peer: nothing uses it; -device DRIVER,netdev=%s does", c->name, c->name);
+	const struct config *cfg = arg;
+	const char *user = config_no_guest(cfg) ? "-netdev hubport,id=ID,hubid=N" : "-device DRIVER";
+
+	if (!c->peer && (c->kind == NET_KIND_BACKEND || c->kind == NET_KIND_PORT))
+		log_warn("netdev %s has no peer: nothing uses it; %s,netdev=%s does", c->name, user, c->name);
 }
 
-void wiring_warn(void)
+void wiring_warn(struct config *cfg)
 {
-	net_client_each(warn_client, NULL);
+	net_client_each(warn_client, cfg);
 }
 
 static void quiesce_client(struct net_client *c, void *arg)

@@ -12,8 +12,8 @@ int wiring_add_netdevs(const struct net_plan *plan, struct loop *loop, struct er
 /* Make all devices, with what -global says. Those that are made stay on an error: wiring_remove() takes them. */
 int wiring_add_devices(const struct net_plan *plan, const struct config *cfg, struct error *err) __must_check;
 
-/* Say of each netdev that no device uses it; a NIC without a netdev says so itself. */
-void wiring_warn(void);
+/* Say of each netdev that nothing uses it; a NIC without a netdev says so itself. */
+void wiring_warn(struct config *cfg);
 
 /* Stop all data; nothing is in flight after. */
 void wiring_quiesce(void);

@@ -118,6 +118,10 @@ static void part(void *arg)
 	p->scratch[0] = wire_part(p->a);
 	p->scratch[1] = wire_part(p->b);
 	p->a->peer = p->b->peer = NULL;
+	if (p->a->ops->parted)
+		p->a->ops->parted(p->a);
+	if (p->b->ops->parted)
+		p->b->ops->parted(p->b);
 }
 
 static int connect_check(const struct net_client *a, const struct net_client *b, struct error *err)

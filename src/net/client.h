@@ -13,8 +13,8 @@
  *    net_commit() publishes: one index, one interrupt decision.
  *
  * A backend implements `send` and, for the other direction, calls net_lend/net_take/net_commit. A NIC implements lend,
- * take and commit, and calls net_send. Who holds frames and does not know what the peer implements (hub, filter,
- * lowering) calls net_deliver().
+ * take and commit, and calls net_send. Who holds frames (a hub, a filter) calls net_send() too: it does not matter which
+ * of the two ways the peer implements, frames are copied into windows of one that only lends.
  *
  * Between the two stand the wrappers below. They keep the accounts, drop what meets a link that is down, and lower
  * offloads that the taker lacks (net/offload.h): a giver never has to ask what its peer can. The direct way (peer's
@@ -60,7 +60,8 @@ struct net_client_ops {
 	/*
 	 * Take frames of the batch from the first on; return how many (0..n). Less than n only for want of room, and then
 	 * NET_WAKE_ROOM is owed. A frame that cannot go on is taken and dropped with a reason (net_drop_rx). Frames taken
-	 * are done with on return.
+	 * are done with on return. The batch is left as it was but for the free slot in front of each frame: others may get
+	 * it next.
 	 */
 	unsigned (*send)(struct net_client *c, struct batch *b);
 
@@ -82,6 +83,7 @@ struct net_client_ops {
 	void (*start)(struct net_client *c); /* on the loop: the peer is there, data may flow */
 	void (*quiesce)(
 		struct net_client *c); /* on the loop: touch nothing until start; nothing is in flight on return */
+	void (*parted)(struct net_client *c); /* on the loop: the peer is gone; what was held for it is to be dropped */
 	/*
 	 * The peer now takes `takes`: give no more than that from now on. Returns what the client may give from now on; frames
 	 * that waited before may still need more, until net_drained(). Without this op it gives what `gives` says, whatever
@@ -173,8 +175,6 @@ void net_commit(struct net_client *from);
  */
 enum net_drop net_take_spilled(struct net_client *from, const struct net_window *w, size_t len, const void *rest,
 			       const struct frame_meta *m);
-/* Hand frames to `to` (as its peer would) by whichever verb it has; frames not taken for want of room: the count. */
-unsigned net_deliver(struct net_client *from, struct batch *b) __must_check;
 /* Tell c's peer that c has room (or frames) again; at the end of the turn. */
 void net_wake_peer(struct net_client *c, unsigned what);
 /* c->takes is now `takes`: the peer is told, the direct way is closed until old frames are through. */

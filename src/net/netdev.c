@@ -113,9 +113,9 @@ int netdev_del(const char *id, struct error *err)
 {
 	struct net_client *c = net_client_find(id, 0);
 
-	if (!c || c->kind != NET_KIND_BACKEND)
+	if (!c || c->kind == NET_KIND_NIC)
 		return fail(err, ENOENT, "there is no backend with the id \"%s\"", id);
-	for (unsigned queue = 0; (c = net_client_find(id, queue)) && c->kind == NET_KIND_BACKEND; queue++) {
+	for (unsigned queue = 0; (c = net_client_find(id, queue)) && c->kind != NET_KIND_NIC; queue++) {
 		net_client_remove(c);
 		if (c->ops->destroy)
 			c->ops->destroy(c);

@@ -183,7 +183,8 @@ static void count_crossing(struct net_client *from, struct net_client *to, unsig
 	counter_add(&from->tx.out, n);
 	counter_add(&from->tx.bytes, bytes);
 	counter_add(&to->rx.in, n);
-	loop_moved(from->loop, from->kind != NET_KIND_NIC, n, bytes);
+	if (from->kind == NET_KIND_NIC || to->kind == NET_KIND_NIC)
+		loop_moved(from->loop, from->kind != NET_KIND_NIC, n, bytes);
 }
 
 /* Frames that need no more than the peer takes: returns how many went. */
@@ -369,11 +370,6 @@ unsigned net_send(struct net_client *from, struct batch *b)
 		bytes -= b->frame[i].len;
 	count_crossing(from, to, n, bytes);
 	return n;
-}
-
-unsigned net_deliver(struct net_client *from, struct batch *b)
-{
-	return net_send(from, b);
 }
 
 /* ---- frames that are yet to come ---- */

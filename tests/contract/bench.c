@@ -121,6 +121,25 @@ void check_accounts(struct bench *b)
 	assert_int_equal(counter_get(&b->back->tx.out), counter_get(&b->nic->c.rx.in));
 }
 
+/* Backends that the far end needed, last one first: what is in use by another is made before it. */
+static void find_far(struct net_client *c, void *arg)
+{
+	if (c->kind != NET_KIND_NIC)
+		*(struct net_client **)arg = c;
+}
+
+static void remove_far_end(void)
+{
+	struct net_client *last;
+	struct error err;
+
+	while (last = NULL, net_client_each(find_far, &last), last) {
+		assert_true(net_account_balanced(&last->tx));
+		assert_true(net_account_balanced(&last->rx));
+		assert_int_equal(netdev_del(last->name, &err), 0);
+	}
+}
+
 void bench_close(struct bench *b)
 {
 	struct error err;
@@ -131,6 +150,7 @@ void bench_close(struct bench *b)
 	assert_false(b->nic->link);
 	assert_null(net_client_find("net0", 0));
 	assert_true(net_account_balanced(&b->nic->c.tx));
+	remove_far_end();
 	fake_free(b->nic);
 	loop_free(b->loop);
 	assert_int_equal(count_fds(), fds_before);

@@ -40,6 +40,16 @@ static void remove_bridge(void)
 	run_ip("link del vbr0");
 }
 
+/* What is at the other side of the hub: a tap, on a port of its own. */
+static void hub_with_tap(struct bench *bb)
+{
+	struct error err = { "" };
+
+	assert_int_equal(try_netdev(bb->loop, "tap,id=far0,ifname=vtap0,script=no,downscript=no", &err), 0);
+	assert_int_equal(try_netdev(bb->loop, "hubport,id=far1,hubid=0,netdev=far0", &err), 0);
+	tap_up(bb);
+}
+
 static const struct row rows[] = {
 	{ .type = "bridge",
 	  .netdev = "bridge,id=net0,br=vbr0",
@@ -47,6 +57,11 @@ static const struct row rows[] = {
 	  .waiting = 64,
 	  .before = make_bridge,
 	  .end = remove_bridge },
+	{ .type = "hubport",
+	  .netdev = "hubport,id=net0,hubid=0",
+	  .after = hub_with_tap,
+	  .largest_ping = 1472,
+	  .waiting = 64 },
 	{ .type = "tap",
 	  .netdev = "tap,id=net0,ifname=vtap0,script=no,downscript=no",
 	  .after = tap_up,
