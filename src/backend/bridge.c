@@ -19,6 +19,7 @@
 
 #include "backend/tap.h"
 #include "backend/tap_helper.h"
+#include "base/open.h"
 
 int bridge_check_name(const char *br, struct error *err)
 {
@@ -96,11 +97,14 @@ static int join_error(const struct port *p, int code, struct error *err)
 
 static int join(const struct tap_dev *d, const char *br, struct error *err)
 {
-	struct port p = { .sock = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0), .ifname = d->ifname, .br = br };
+	const struct open_request r = { .kind = OPEN_SOCKET, .domain = AF_UNIX, .type = SOCK_DGRAM };
+	struct port p = { .sock = open_request(&r, err), .ifname = d->ifname, .br = br };
 	int ret;
 
-	if (p.sock < 0)
-		return fail(err, errno, "br=%s: %s", br, errno_str(errno));
+	if (p.sock < 0) {
+		error_prefix(err, "br=%s: ", br);
+		return p.sock;
+	}
 	ret = set_high_address(&p);
 	ret = ret ?: copy_mtu(&p);
 	ret = ret ?: enslave(&p);
@@ -129,7 +133,7 @@ static int open_by_helper(struct tap_dev *d, const char *br, const char *helper,
 
 	if (fd < 0)
 		return fd;
-	ret = tap_dev_adopt(d, fd, sndbuf, err);
+	ret = tap_dev_take(d, fd, sndbuf, err);
 	if (ret) {
 		error_prefix(err, "helper=%s: ", helper);
 		close(fd);

@@ -10,14 +10,13 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include "base/open.h"
 #include "net/frame.h"
 
 #ifndef TUN_F_USO4 /* uapi headers since 6.2 */
 #define TUN_F_USO4 0x20
 #define TUN_F_USO6 0x40
 #endif
-
-#define TUN_PATH "/dev/net/tun"
 
 /* The kernel takes segmented frames only together with partial checksums. */
 static unsigned to_tun(uint32_t off)
@@ -113,52 +112,6 @@ static int check_ifname(const char *name, struct error *err)
 	return 0;
 }
 
-static int open_error(int code, struct error *err)
-{
-	if (code == ENOENT || code == ENODEV || code == ENXIO)
-		return fail(err, code, TUN_PATH ": %s; load the driver: modprobe tun", errno_str(code));
-	if (code == EACCES || code == EPERM)
-		return fail(err, code, TUN_PATH ": %s; let the user read and write it, or pass an open tap with fd=",
-			    errno_str(code));
-	return fail(err, code, TUN_PATH ": %s", errno_str(code));
-}
-
-static int attach_error(const char *ifname, bool several, int code, struct error *err)
-{
-	const char *shown = ifname ? ifname : "";
-
-	if (code == EPERM)
-		return fail(err, code,
-			    "ifname=%s: no permission; it needs CAP_NET_ADMIN, or make the interface first: ip tuntap "
-			    "add %s mode tap user $USER",
-			    shown, ifname ? ifname : "tap0");
-	if (code == EBUSY)
-		return fail(err, code, "ifname=%s: the interface is in use by another program; choose a different one",
-			    shown);
-	if (code == EINVAL)
-		return fail(err, code,
-			    "ifname=%s: the interface exists and is no tap with %s; make it with: ip tuntap add "
-			    "%s mode tap%s",
-			    shown, several ? "several queues" : "one queue", ifname ? ifname : "tap0",
-			    several ? " multi_queue" : "");
-	if (code == E2BIG)
-		return fail(err, code,
-			    "ifname=%s: the interface has as many queues as the kernel allows; ask for fewer", shown);
-	return fail(err, code, "ifname=%s: cannot attach to the interface: %s", shown, errno_str(code));
-}
-
-static int attach(int fd, const char *ifname, short flags, char got[IFNAMSIZ])
-{
-	struct ifreq ifr = { .ifr_flags = flags };
-
-	if (ifname)
-		memcpy(ifr.ifr_name, ifname, strlen(ifname) + 1);
-	if (ioctl(fd, TUNSETIFF, &ifr) < 0)
-		return -errno;
-	memcpy(got, ifr.ifr_name, IFNAMSIZ);
-	return 0;
-}
-
 static int set_queue(struct tap_dev *d, bool enabled)
 {
 	struct ifreq ifr = { .ifr_flags = enabled ? IFF_ATTACH_QUEUE : IFF_DETACH_QUEUE };
@@ -174,35 +127,43 @@ int tap_dev_enable(struct tap_dev *d)
 	return d->detached ? set_queue(d, true) : 0;
 }
 
-static int choose_flags(struct tap_dev *d, enum onoffauto vnet_hdr, bool several, struct error *err)
+/* What the descriptor is attached to. */
+static int learn(struct tap_dev *d, struct error *err)
 {
-	unsigned features = 0;
+	struct ifreq ifr = { .ifr_flags = 0 };
 
-	if (ioctl(d->fd, TUNGETFEATURES, &features) < 0)
-		features = IFF_TAP | IFF_NO_PI;
-	d->vnet_hdr = vnet_hdr != OPT_OFF && (features & IFF_VNET_HDR);
-	if (vnet_hdr == OPT_ON && !d->vnet_hdr)
-		return fail(err, ENOTSUP, "vnet_hdr=on: this kernel's tap has no vnet headers; leave it out");
-	if (several && !(features & IFF_MULTI_QUEUE))
-		return fail(err, ENOTSUP, "queues: this kernel's tap has but one queue; leave it out");
-	d->flags = (short)(IFF_TAP | IFF_NO_PI | (d->vnet_hdr ? IFF_VNET_HDR : 0) | (several ? IFF_MULTI_QUEUE : 0));
+	if (ioctl(d->fd, TUNGETIFF, &ifr) < 0)
+		return fail(err, EINVAL, "this descriptor is no tap that is attached to an interface");
+	if (!(ifr.ifr_flags & IFF_TAP) || !(ifr.ifr_flags & IFF_NO_PI))
+		return fail(err, EINVAL,
+			    "the interface %.15s is no tap without packet information (IFF_TAP | IFF_NO_PI)",
+			    ifr.ifr_name);
+	memcpy(d->ifname, ifr.ifr_name, IFNAMSIZ);
+	d->flags = (uint16_t)(ifr.ifr_flags & (IFF_TAP | IFF_NO_PI | IFF_VNET_HDR | IFF_MULTI_QUEUE));
+	d->vnet_hdr = ifr.ifr_flags & IFF_VNET_HDR;
 	return 0;
 }
 
 int tap_dev_open(struct tap_dev *d, const char *ifname, enum onoffauto vnet_hdr, bool several, int sndbuf,
 		 struct error *err)
 {
+	struct open_request r = {
+		.kind = OPEN_TAP,
+		.nonblock = true,
+		.ifname = ifname,
+		.tap_flags = IFF_TAP | IFF_NO_PI | (several ? IFF_MULTI_QUEUE : 0),
+		.tap_wish = vnet_hdr != OPT_OFF ? IFF_VNET_HDR : 0,
+	};
 	int ret = ifname ? check_ifname(ifname, err) : 0;
 
 	*d = (struct tap_dev){ .fd = -1, .sndbuf = sndbuf };
-	if (ret)
+	if (!ret)
+		ret = d->fd = open_request(&r, err);
+	if (ret < 0)
 		return ret;
-	d->fd = open(TUN_PATH, O_RDWR | O_NONBLOCK | O_CLOEXEC);
-	if (d->fd < 0)
-		return open_error(errno, err);
-	ret = choose_flags(d, vnet_hdr, several, err);
-	if (!ret && (ret = attach(d->fd, ifname ? ifname : "tap%d", d->flags, d->ifname)))
-		attach_error(ifname, several, -ret, err);
+	ret = learn(d, err);
+	if (!ret && vnet_hdr == OPT_ON && !d->vnet_hdr)
+		ret = fail(err, ENOTSUP, "vnet_hdr=on: this kernel's tap has no vnet headers; leave it out");
 	if (!ret)
 		ret = configure(d, err);
 	if (!ret && several && (ret = set_queue(d, false)))
@@ -217,29 +178,16 @@ int tap_dev_open(struct tap_dev *d, const char *ifname, enum onoffauto vnet_hdr,
 
 /* ---- adopting ---- */
 
-int tap_dev_adopt(struct tap_dev *d, int fd, int sndbuf, struct error *err)
+int tap_dev_take(struct tap_dev *d, int fd, int sndbuf, struct error *err)
 {
-	struct ifreq ifr = { .ifr_flags = 0 };
-	int fl = fcntl(fd, F_GETFL), ret;
+	int ret;
 
 	*d = (struct tap_dev){ .fd = fd, .sndbuf = sndbuf };
-	if (fl < 0)
-		return fail(err, EBADF, "fd=%d: this descriptor is not open; the program that starts vwire opens it",
-			    fd);
-	if (ioctl(fd, TUNGETIFF, &ifr) < 0)
-		return fail(err, EINVAL, "fd=%d: this descriptor is no tap that is attached to an interface", fd);
-	if (!(ifr.ifr_flags & IFF_TAP) || !(ifr.ifr_flags & IFF_NO_PI))
-		return fail(err, EINVAL,
-			    "fd=%d: the interface %.15s is no tap without packet information (IFF_TAP | IFF_NO_PI)", fd,
-			    ifr.ifr_name);
-	memcpy(d->ifname, ifr.ifr_name, IFNAMSIZ);
-	d->flags = (short)(ifr.ifr_flags & (IFF_TAP | IFF_NO_PI | IFF_VNET_HDR | IFF_MULTI_QUEUE));
-	d->vnet_hdr = ifr.ifr_flags & IFF_VNET_HDR;
-	if (fcntl(fd, F_SETFL, fl | O_NONBLOCK) < 0 || fcntl(fd, F_SETFD, FD_CLOEXEC) < 0)
-		return fail(err, errno, "fd=%d: %s", fd, errno_str(errno));
-	ret = configure(d, err);
+	ret = learn(d, err) ?: configure(d, err);
 	if (ret)
 		return ret;
+	if (fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK) < 0)
+		return fail(err, errno, "%s", errno_str(errno));
 	/* One of several, maybe: the kernel is to use it when it is read. (It refuses if who opened it has done that.) */
 	if ((d->flags & IFF_MULTI_QUEUE) && set_queue(d, false))
 		d->detached = true;
@@ -247,17 +195,31 @@ int tap_dev_adopt(struct tap_dev *d, int fd, int sndbuf, struct error *err)
 	return 0;
 }
 
+int tap_dev_adopt(struct tap_dev *d, int fd, int sndbuf, struct error *err)
+{
+	struct open_request r = { .kind = OPEN_INHERITED, .fd = fd, .nonblock = true };
+	int ret = open_request(&r, err);
+
+	if (ret >= 0)
+		ret = tap_dev_take(d, fd, sndbuf, err);
+	if (ret < 0)
+		error_prefix(err, "fd=%d: ", fd);
+	return ret;
+}
+
 int tap_dev_reattach(struct tap_dev *d)
 {
+	struct open_request r = { .kind = OPEN_TAP, .nonblock = true, .ifname = d->ifname, .tap_flags = d->flags };
 	uint32_t gives = d->gives;
-	int ret;
+	int fd, ret;
 
 	if (!if_nametoindex(d->ifname)) /* it is not ours to make */
 		return -ENODEV;
-	ret = attach(d->fd, d->ifname, d->flags, d->ifname);
-	if (ret && ret != -EEXIST)
-		return ret;
-	ret = configure(d, NULL);
+	fd = open_request(&r, NULL);
+	if (fd < 0)
+		return fd;
+	ret = dup3(fd, d->fd, O_CLOEXEC) < 0 ? -errno : configure(d, NULL);
+	close(fd);
 	if (!ret && d->detached)
 		ret = set_queue(d, false);
 	return ret ? ret : tap_dev_set_offload(d, gives);

@@ -21,8 +21,8 @@ struct tap_dev {
 	uint32_t offloads; /* NET_OFF_* that the kernel can, in either direction */
 	uint32_t gives;	   /* NET_OFF_* that frames from it may need now */
 	int sndbuf;
-	short flags;   /* of TUNSETIFF */
-	bool detached; /* a queue that the kernel gives no frames */
+	uint16_t flags; /* of TUNSETIFF */
+	bool detached;	/* a queue that the kernel gives no frames */
 };
 
 /*
@@ -34,8 +34,9 @@ int tap_dev_open(struct tap_dev *d, const char *ifname, enum onoffauto vnet_hdr,
 		 struct error *err);
 /* Let the kernel use a detached queue; nothing to do for others. -errno. */
 int tap_dev_enable(struct tap_dev *d);
-/* Take over an inherited descriptor. It stays open on an error. */
+/* Take over an open tap: one that vwire was started with, or one that it was passed. It stays open on an error. */
 int tap_dev_adopt(struct tap_dev *d, int fd, int sndbuf, struct error *err);
+int tap_dev_take(struct tap_dev *d, int fd, int sndbuf, struct error *err);
 /* Frames that are put into the device's queue from now on need no more than these NET_OFF_*. -errno. */
 int tap_dev_set_offload(struct tap_dev *d, uint32_t offloads);
 /* The interface was deleted: attach to one of the same name and settings, if there is one again. -errno. */

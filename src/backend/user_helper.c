@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "base/open.h"
 
 #define START_TIMEOUT_MS 10000
 #define ASK_TIMEOUT_MS	 3000
@@ -103,7 +104,8 @@ static void clean_text(char *s, size_t size)
 
 static uint32_t read_resolv(char *text)
 {
-	int fd = open("/etc/resolv.conf", O_RDONLY | O_CLOEXEC);
+	struct open_request r = { .kind = OPEN_FILE, .path = "/etc/resolv.conf", .flags = O_RDONLY };
+	int fd = open_request(&r, NULL);
 	ssize_t n = fd >= 0 ? read(fd, text, USER_RESOLV_MAX) : 0;
 
 	if (fd >= 0)

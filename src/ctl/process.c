@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "base/open.h"
 #include "machine/machine.h"
 
 /* ---- first of all ---- */
@@ -18,9 +19,18 @@
 static int open_standard_fds(struct error *err)
 {
 	for (int fd = 0; fd <= 2; fd++) {
-		/* open() gives the lowest free number, which is this one: those below are open. */
-		if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", fd ? O_WRONLY : O_RDONLY) < 0)
-			return fail(err, errno, "/dev/null: %s", errno_str(errno));
+		struct open_request r = { .kind = OPEN_FILE, .path = "/dev/null", .flags = fd ? O_WRONLY : O_RDONLY };
+		int got;
+
+		if (fcntl(fd, F_GETFD) >= 0)
+			continue;
+		/* The lowest free number, which is this one: those below are open. */
+		got = open_request(&r, err);
+		if (got < 0) {
+			error_prefix(err, "/dev/null: ");
+			return got;
+		}
+		fcntl(got, F_SETFD, 0); /* for programs that we start, too */
 	}
 	return 0;
 }
@@ -54,15 +64,20 @@ static int pidfile_lock(int fd, const char *path, struct error *err)
 
 int pidfile_write(struct pidfile *p, const char *path, struct error *err)
 {
+	struct open_request r = {
+		.kind = OPEN_FILE, .path = path, .flags = O_RDWR | O_CREAT | O_NOFOLLOW, .mode = 0644, .nonblock = true
+	};
 	char text[16];
 	int len = snprintf(text, sizeof(text), "%d\n", getpid());
 	int fd, rc;
 
 	if (!path)
 		return 0;
-	fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0644);
-	if (fd < 0)
-		return fail(err, errno, "-pidfile %.200s: cannot be written: %s", path, errno_str(errno));
+	fd = open_request(&r, err);
+	if (fd < 0) {
+		error_prefix(err, "-pidfile %.200s: cannot be written: ", path);
+		return fd;
+	}
 	rc = pidfile_lock(fd, path, err);
 	if (rc == 0 && (ftruncate(fd, 0) < 0 || write(fd, text, (size_t)len) != len)) {
 		rc = fail(err, errno, "-pidfile %.200s: cannot be written: %s", path, errno_str(errno));

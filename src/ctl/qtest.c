@@ -12,13 +12,13 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "base/log.h"
+#include "base/open.h"
 #include "base/opts.h"
 #include "ctl/qtest.h"
+#include "machine/unix_spec.h"
 
 #define LINE_MAX_BYTES (16 * MIB)
 #define READ_BYTES     65536
@@ -61,72 +61,36 @@ static void say_irq(void *opaque, const char *line)
 	qtest_say(opaque, "%s", line);
 }
 
-struct unix_opts {
-	char *path;
-	bool server, wait;
-};
-
-static const struct opt unix_keys[] = {
-	OPT_F(struct unix_opts, path, "path", OPT_STR, .required = true, .help = "path of the socket"),
-	OPT_F(struct unix_opts, server, "server", OPT_BOOL, .def = "off", .help = "listen, do not connect"),
-	OPT_F(struct unix_opts, wait, "wait", OPT_BOOL, .def = "on", .help = "accepted; nothing runs without commands"),
-	OPT_END,
-};
-
-static int open_socket(struct qtest *q, const struct unix_opts *o, struct error *err)
-{
-	struct sockaddr_un sa = { .sun_family = AF_UNIX };
-	int fd;
-
-	if (!*o->path || strlen(o->path) >= sizeof(sa.sun_path))
-		return fail(err, EINVAL, "the path must have 1 to %zu characters", sizeof(sa.sun_path) - 1);
-	memcpy(sa.sun_path, o->path, strlen(o->path) + 1);
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	if (fd < 0)
-		return fail(err, errno, "cannot make a socket: %s", errno_str(errno));
-	if (!o->server) {
-		q->in = q->out = q->own = fd;
-		if (connect(fd, (struct sockaddr *)&sa, sizeof(sa)) < 0)
-			return fail(err, errno, "cannot connect: %s; server=on makes the socket here",
-				    errno_str(errno));
-		return 0;
-	}
-	q->listener = fd;
-	if (bind(fd, (struct sockaddr *)&sa, sizeof(sa)) < 0)
-		return fail(err, errno, "cannot listen: %s%s", errno_str(errno),
-			    errno == EADDRINUSE ? "; remove the file or choose another path" : "");
-	q->path = strdup(o->path);
-	return listen(fd, 1) < 0 ? fail(err, errno, "cannot listen: %s", errno_str(errno)) : 0;
-}
-
 static int open_unix(struct qtest *q, const char *text, struct error *err)
 {
-	struct unix_opts o = { 0 };
-	struct opt_list list;
-	int rc = opt_list_parse(text, "path", &list, err);
+	struct unix_spec s;
+	int rc = unix_spec_parse(text, &s, err), fd;
 
-	if (rc < 0)
-		return rc;
-	rc = opts_defaults(unix_keys, &o, err)							  ?:
-		     opts_apply(unix_keys, &list, &o, true, err)				  ?:
-		     opts_reject_rest(&list, (const struct opt *const[]){ unix_keys, NULL }, err) ?:
-		     open_socket(q, &o, err);
-	opts_free(unix_keys, &o);
-	opt_list_free(&list);
-	return rc;
+	fd = rc < 0 ? rc : unix_spec_open(&s, err);
+	if (fd >= 0 && s.server) {
+		q->listener = fd;
+		q->path = s.path;
+		s.path = NULL;
+	} else if (fd >= 0) {
+		q->in = q->out = q->own = fd;
+	}
+	unix_spec_free(&s);
+	return MIN(fd, 0);
 }
 
 static int open_fd(struct qtest *q, const char *text, struct error *err)
 {
+	struct open_request r = { .kind = OPEN_INHERITED };
 	uint64_t fd;
 	int rc = parse_uint(text, 0, INT32_MAX, &fd, err);
 
 	if (rc < 0)
 		return rc;
-	if (fcntl((int)fd, F_GETFD) < 0)
-		return fail(err, EBADF, "descriptor %d is not open; the program that starts vwire must hand it over",
-			    (int)fd);
-	q->in = q->out = q->own = (int)fd;
+	r.fd = (int)fd;
+	rc = open_request(&r, err);
+	if (rc < 0)
+		return rc;
+	q->in = q->out = q->own = rc;
 	return 0;
 }
 
@@ -144,6 +108,26 @@ static int open_channel(struct qtest *q, const char *chardev, struct error *err)
 	return fail(err, EINVAL, "no such channel; allowed are stdio, unix:PATH[,server=on][,wait=off] and fd:N");
 }
 
+static int open_log(struct qtest *q, const char *path, struct error *err)
+{
+	struct open_request r = {
+		.kind = OPEN_FILE, .path = path, .flags = O_WRONLY | O_CREAT | O_TRUNC, .mode = 0644
+	};
+	int fd = open_request(&r, err);
+
+	if (fd < 0) {
+		error_prefix(err, "-qtest-log %.200s: ", path);
+		return fd;
+	}
+	q->log = fdopen(fd, "w");
+	if (!q->log) {
+		close(fd);
+		return fail(err, ENOMEM, "-qtest-log %.200s: out of memory", path);
+	}
+	setvbuf(q->log, NULL, _IOLBF, 0);
+	return 0;
+}
+
 struct qtest *qtest_new(const char *chardev, const char *log, struct loop *main_loop, struct error *err)
 {
 	struct qtest *q = calloc(1, sizeof(*q));
@@ -155,13 +139,8 @@ struct qtest *qtest_new(const char *chardev, const char *log, struct loop *main_
 	}
 	q->loop = main_loop;
 	q->in = q->out = q->own = q->listener = -1;
-	if (log && strcmp(log, "none")) {
-		q->log = fopen(log, "we");
-		if (!q->log)
-			rc = fail(err, errno, "-qtest-log %.200s: %s", log, errno_str(errno));
-		else
-			setvbuf(q->log, NULL, _IOLBF, 0);
-	}
+	if (log && strcmp(log, "none"))
+		rc = open_log(q, log, err);
 	if (rc == 0 && chardev) {
 		rc = open_channel(q, chardev, err);
 		if (rc < 0)
@@ -271,7 +250,7 @@ static void read_channel(struct qtest *q)
 
 static void accept_client(struct qtest *q)
 {
-	int fd = accept4(q->listener, NULL, NULL, SOCK_CLOEXEC);
+	int fd = socket_accept(q->listener, false);
 
 	if (fd >= 0)
 		q->in = q->out = q->own = fd;

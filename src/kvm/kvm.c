@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "base/open.h"
 #include "machine/machine.h"
 
 #define DEVICE "/dev/kvm"
@@ -35,10 +36,12 @@ int kvm_ioctl(int fd, unsigned long request, void *arg)
 
 static int open_device(struct kvm *k, struct error *err)
 {
-	k->dev = open(DEVICE, O_RDWR | O_CLOEXEC);
+	struct open_request r = { .kind = OPEN_FILE, .path = DEVICE, .flags = O_RDWR };
+
+	k->dev = open_request(&r, NULL);
 	if (k->dev >= 0)
 		return 0;
-	switch (errno) {
+	switch (-k->dev) {
 	case ENOENT:
 		return fail(err, ENOENT,
 			    DEVICE
@@ -50,7 +53,7 @@ static int open_device(struct kvm *k, struct error *err)
 			    DEVICE
 			    ": permission denied; add yourself to group kvm (adduser USER kvm) and log in again");
 	default:
-		return fail(err, errno, DEVICE ": %s", errno_str(errno));
+		return fail(err, -k->dev, DEVICE ": %s", errno_str(k->dev));
 	}
 }
 

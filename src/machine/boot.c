@@ -7,17 +7,22 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/open.h"
+
 /* ---- files ---- */
 
 static int open_file(struct boot_file *f, const char *option, const char *path, struct error *err)
 {
+	struct open_request r = { .kind = OPEN_FILE, .path = path, .flags = O_RDONLY, .nonblock = true };
 	struct stat st;
 
 	f->option = option;
 	f->path = path;
-	f->fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-	if (f->fd < 0)
-		return fail(err, errno, "%s %s: %s", option, path, errno_str(errno));
+	f->fd = open_request(&r, err);
+	if (f->fd < 0) {
+		error_prefix(err, "%s %s: ", option, path);
+		return f->fd;
+	}
 	if (fstat(f->fd, &st) < 0 || !S_ISREG(st.st_mode))
 		return fail(err, EINVAL, "%s %s: not a regular file", option, path);
 	f->size = (uint64_t)st.st_size;

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "base/open.h"
 #include "machine/terminal.h"
 
 /* Output waits this long for more, so that a line is one write and not eighty. */
@@ -275,7 +276,7 @@ static void watch_input(struct chardev *c)
 static void on_connection(struct watch *w, uint32_t events)
 {
 	struct chardev *c = container_of(w, struct chardev, listen_watch);
-	int fd = accept4(c->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	int fd = socket_accept(c->listener, true);
 
 	(void)events;
 	if (fd >= 0)

@@ -4,14 +4,13 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "base/log.h"
-#include "base/opts.h"
+#include "base/open.h"
 #include "machine/chardev.h"
+#include "machine/unix_spec.h"
 
 /* ---- stdio ---- */
 
@@ -32,7 +31,10 @@ static void open_stdout(struct chardev *c)
 		return;
 	c->out_blocks = true;
 	if (S_ISFIFO(st.st_mode) || S_ISCHR(st.st_mode)) {
-		int fd = open("/proc/self/fd/1", O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+		struct open_request r = {
+			.kind = OPEN_FILE, .path = "/proc/self/fd/1", .flags = O_WRONLY, .nonblock = true
+		};
+		int fd = open_request(&r, NULL);
 
 		if (fd < 0)
 			return;
@@ -56,59 +58,24 @@ static int open_stdio(struct chardev *c, struct error *err)
 
 static int open_file(struct chardev *c, const char *path, struct error *err)
 {
+	struct open_request r = {
+		.kind = OPEN_FILE, .path = path, .flags = O_WRONLY | O_CREAT | O_TRUNC, .mode = 0644, .nonblock = true
+	};
+
 	if (!*path)
 		return fail(err, EINVAL, "-serial file: a path is missing; write file:PATH");
-	c->out = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NONBLOCK | O_NOCTTY, 0644);
-	if (c->out < 0 && errno == ENXIO)
+	c->out = open_request(&r, err);
+	if (c->out == -ENXIO)
 		return fail(err, ENXIO, "-serial file:%s: nobody reads this FIFO; start the reader first", path);
-	if (c->out < 0)
-		return fail(err, errno, "-serial file:%s: %s", path, errno_str(errno));
+	if (c->out < 0) {
+		error_prefix(err, "-serial file:%s: ", path);
+		return c->out;
+	}
 	c->own_out = true;
 	return 0;
 }
 
 /* ---- unix ---- */
-
-struct unix_opts {
-	char *path;
-	bool server, wait;
-};
-
-static const struct opt unix_table[] = {
-	OPT_F(struct unix_opts, path, "path", OPT_STR, .required = true, .help = "path of the socket"),
-	OPT_F(struct unix_opts, server, "server", OPT_BOOL, .def = "off", .help = "listen, do not connect"),
-	OPT_F(struct unix_opts, wait, "wait", OPT_BOOL, .def = "on",
-	      .help = "a server waits for the connection at start"),
-	OPT_END,
-};
-
-static int make_server(struct chardev *c, const struct sockaddr_un *sa, struct error *err)
-{
-	struct stat st;
-
-	/* One that was left behind would be in the way; one that somebody serves will not let us bind. */
-	if (stat(sa->sun_path, &st) == 0 && S_ISSOCK(st.st_mode)) {
-		int probe = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-		bool dead = probe >= 0 && connect(probe, (const struct sockaddr *)sa, sizeof(*sa)) < 0 &&
-			    errno == ECONNREFUSED;
-
-		if (probe >= 0)
-			close(probe);
-		if (dead)
-			unlink(sa->sun_path);
-	}
-	if (bind(c->listener, (const struct sockaddr *)sa, sizeof(*sa)) < 0) {
-		int code = errno;
-
-		close(c->listener);
-		c->listener = -1; /* not ours: chardev_close() must not remove it */
-		return fail(err, code, "-serial unix:%s: cannot listen: %s%s", c->path, errno_str(code),
-			    code == EADDRINUSE ? "; remove the file or choose another path" : "");
-	}
-	if (listen(c->listener, 1) < 0)
-		return fail(err, errno, "-serial unix:%s: cannot listen: %s", c->path, errno_str(errno));
-	return 0;
-}
 
 static int wait_for_client(struct chardev *c, struct error *err)
 {
@@ -116,74 +83,46 @@ static int wait_for_client(struct chardev *c, struct error *err)
 
 	log_info("-serial unix:%s: waiting for the connection; wait=off does not", c->path);
 	do
-		fd = accept4(c->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-	while (fd < 0 && (errno == EINTR || errno == ECONNABORTED));
+		fd = socket_accept(c->listener, true);
+	while (fd == -EAGAIN);
 	if (fd < 0)
-		return fail(err, errno, "-serial unix:%s: %s", c->path, errno_str(errno));
+		return fail(err, -fd, "%s", errno_str(fd));
 	c->in = c->out = fd;
 	c->own_in = c->own_out = true;
 	return 0;
 }
 
-static int open_unix(struct chardev *c, const struct unix_opts *o, struct error *err)
+static int open_socket(struct chardev *c, struct unix_spec *s, struct error *err)
 {
-	struct sockaddr_un sa = { .sun_family = AF_UNIX };
-	int fd;
+	int fd = unix_spec_open(s, err), rc = 0;
 
-	if (!*o->path || strlen(o->path) >= sizeof(sa.sun_path))
-		return fail(err, EINVAL, "-serial unix:%s: the path must have 1 to %zu characters", o->path,
-			    sizeof(sa.sun_path) - 1);
-	memcpy(sa.sun_path, o->path, strlen(o->path)); /* the rest is zero */
-	c->path = strdup(o->path);
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	if (fd < 0 || !c->path) {
-		if (fd >= 0)
-			close(fd);
-		return fail(err, ENOMEM, "-serial unix:%s: cannot make a socket", o->path);
-	}
-	if (o->server) {
-		int r;
-
+	if (fd < 0)
+		return fd;
+	if (s->server) {
 		c->listener = fd;
-		r = make_server(c, &sa, err);
-		if (r == 0 && o->wait)
-			return wait_for_client(c, err);
-		if (r == 0)
-			fcntl(c->listener, F_SETFL, O_NONBLOCK);
-		return r;
+		c->path = s->path;
+		s->path = NULL;
+		if (s->wait)
+			rc = wait_for_client(c, err);
+	} else {
+		c->in = c->out = fd;
+		c->own_in = c->own_out = true;
 	}
-	c->in = c->out = fd;
-	c->own_in = c->own_out = true;
-	if (connect(fd, (const struct sockaddr *)&sa, sizeof(sa)) < 0)
-		return fail(err, errno, "-serial unix:%s: cannot connect: %s; server=on makes the socket here", o->path,
-			    errno_str(errno));
 	fcntl(fd, F_SETFL, O_NONBLOCK);
-	return 0;
+	return rc;
 }
 
-static int parse_unix(struct chardev *c, const char *text, struct error *err)
+static int open_unix(struct chardev *c, const char *text, struct error *err)
 {
-	static const struct opt *const tables[] = { unix_table, NULL };
-	struct unix_opts o = { 0 };
-	struct opt_list l;
-	int r = opt_list_parse(text, "path", &l, err);
+	struct unix_spec s;
+	int rc = unix_spec_parse(text, &s, err);
 
-	if (r < 0) {
+	if (rc == 0)
+		rc = open_socket(c, &s, err);
+	if (rc < 0)
 		error_prefix(err, "-serial unix:%s: ", text);
-		return r;
-	}
-	r = opts_defaults(unix_table, &o, err);
-	if (r == 0)
-		r = opts_apply(unix_table, &l, &o, true, err);
-	if (r == 0)
-		r = opts_reject_rest(&l, tables, err);
-	if (r < 0)
-		error_prefix(err, "-serial unix:%s: ", text);
-	else
-		r = open_unix(c, &o, err);
-	opts_free(unix_table, &o);
-	opt_list_free(&l);
-	return r;
+	unix_spec_free(&s);
+	return rc;
 }
 
 /* ---- all ---- */
@@ -216,7 +155,7 @@ static int open_kind(struct chardev *c, const char *spec, struct error *err)
 	}
 	if (strncmp(spec, "unix:", 5) == 0) {
 		c->kind = CHARDEV_UNIX;
-		return parse_unix(c, spec + 5, err);
+		return open_unix(c, spec + 5, err);
 	}
 	return fail(
 		err, EINVAL,

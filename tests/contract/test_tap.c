@@ -478,10 +478,11 @@ static void not_offered(void **state)
 	}
 }
 
+/* As what an execve() left open: without close-on-exec. */
 static int open_tap(const char *name, int flags)
 {
 	struct ifreq ifr = { .ifr_flags = (short)flags };
-	int fd = open("/dev/net/tun", O_RDWR | O_CLOEXEC);
+	int fd = open("/dev/net/tun", O_RDWR);
 
 	snprintf(ifr.ifr_name, sizeof(ifr.ifr_name), "%s", name);
 	assert_int_equal(ioctl(fd, TUNSETIFF, &ifr), 0);
@@ -490,8 +491,8 @@ static int open_tap(const char *name, int flags)
 
 static void bad_fds(void **state)
 {
-	int dir = open("/", O_RDONLY | O_CLOEXEC), tun = open_tap("vtun0", IFF_TUN | IFF_NO_PI);
-	int bare = open("/dev/net/tun", O_RDWR | O_CLOEXEC);
+	int dir = open("/", O_RDONLY), tun = open_tap("vtun0", IFF_TUN | IFF_NO_PI);
+	int bare = open("/dev/net/tun", O_RDWR), ours = open("/dev/net/tun", O_RDWR | O_CLOEXEC);
 	char text[100];
 
 	(void)state;
@@ -505,12 +506,15 @@ static void bad_fds(void **state)
 	refuse(text, EINVAL, "no tap");
 	snprintf(text, sizeof(text), "tap,id=net0,fd=%d", bare);
 	refuse(text, EINVAL, "no tap");
+	snprintf(text, sizeof(text), "tap,id=net0,fd=%d", ours);
+	refuse(text, EBUSY, "in use");
 	refuse("tap,id=net0,fd=5,ifname=x", EINVAL, "ifname");
 	refuse("tap,id=net0,fd=5,vnet_hdr=on", EINVAL, "vnet_hdr");
 	refuse("tap,id=net0,fd=5,script=no", EINVAL, "script");
 	close(dir);
 	close(tun);
 	close(bare);
+	close(ours);
 }
 
 static void inherited_fd(void **state)

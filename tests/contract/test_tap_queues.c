@@ -123,6 +123,7 @@ static void single_queue_interface(void **state)
 
 /* ---- inherited queues ---- */
 
+/* As what an execve() left open: without close-on-exec. */
 static int open_queue(const char *name, int flags)
 {
 	struct ifreq ifr = { .ifr_flags = (short)(flags | IFF_TAP | IFF_NO_PI) };
@@ -130,7 +131,7 @@ static int open_queue(const char *name, int flags)
 
 	snprintf(ifr.ifr_name, sizeof(ifr.ifr_name), "%s", name);
 	assert_int_equal(ioctl(fd, TUNSETIFF, &ifr), 0);
-	high = fcntl(fd, F_DUPFD_CLOEXEC, 100);
+	high = fcntl(fd, F_DUPFD, 100);
 	close(fd);
 	return high;
 }
@@ -162,8 +163,10 @@ static void bad_queues(void **state)
 	(void)state;
 	snprintf(text, sizeof(text), "tap,id=net0,fds=%d:%d", one, one);
 	refuse(text, EINVAL, "twice");
+	fcntl(one, F_SETFD, 0); /* it was taken */
 	snprintf(text, sizeof(text), "tap,id=net0,fds=%d:%d", one, other);
 	refuse(text, EINVAL, "vnet headers");
+	fcntl(one, F_SETFD, 0);
 	snprintf(text, sizeof(text), "tap,id=net0,fds=%d:", one);
 	refuse(text, EINVAL, "descriptor");
 	refuse("tap,id=net0,fds=", EINVAL, "descriptor");
