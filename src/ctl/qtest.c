@@ -18,7 +18,7 @@
 #include "base/open.h"
 #include "base/opts.h"
 #include "ctl/qtest.h"
-#include "machine/unix_spec.h"
+#include "char/unix_spec.h"
 
 #define LINE_MAX_BYTES (16 * MIB)
 #define READ_BYTES     65536

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 
 #include "base/log.h"
+#include "char/terminal.h"
 #include "machine/acpi.h"
 #include "machine/acpi_pm.h"
 #include "machine/boot.h"
@@ -524,7 +525,7 @@ void machine_free(struct machine *m)
 		free_board(m);
 	for (unsigned i = 0; i < MACHINE_SERIALS; i++)
 		chardev_close(m->chr[i]);
-	machine_restore_terminal();
+	terminal_restore();
 	/* Doorbells are unbound through the accelerator, whose vCPUs are parked. */
 	space_free(m->mem);
 	space_free(m->io);

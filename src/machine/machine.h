@@ -66,7 +66,4 @@ struct space *machine_io(struct machine *m);
 /* Stop everything, free. Restores the terminal. */
 void machine_free(struct machine *m);
 
-/* Restore the terminal if a serial port changed it; async-signal-safe, for fatal paths. */
-void machine_restore_terminal(void);
-
 #endif

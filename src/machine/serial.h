@@ -8,7 +8,7 @@
 #ifndef MACHINE_SERIAL_H
 #define MACHINE_SERIAL_H
 
-#include "machine/chardev.h"
+#include "char/chardev.h"
 #include "machine/isa_irq.h"
 #include "mem/space.h"
 

@@ -15,7 +15,7 @@
 #include <unistd.h>
 
 #include "machine/serial.h"
-#include "machine/terminal.h"
+#include "char/terminal.h"
 
 static struct error err;
 static struct loop *loop;

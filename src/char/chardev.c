@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The life of an open character device: output ring, input, connections. */
-#include "machine/chardev.h"
+#include "char/chardev.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -10,7 +10,7 @@
 
 #include "base/log.h"
 #include "base/open.h"
-#include "machine/terminal.h"
+#include "char/terminal.h"
 
 /* Output waits this long for more, so that a line is one write and not eighty. */
 #define FLUSH_DELAY   (2 * NSEC_PER_MSEC)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* "PATH[,server=on|off][,wait=on|off]": the UNIX socket of -serial unix: and -qtest unix:. Main thread. */
-#ifndef MACHINE_UNIX_SPEC_H
-#define MACHINE_UNIX_SPEC_H
+#ifndef CHAR_UNIX_SPEC_H
+#define CHAR_UNIX_SPEC_H
 
 #include "base/error.h"
 

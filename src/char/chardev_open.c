@@ -9,8 +9,8 @@
 
 #include "base/log.h"
 #include "base/open.h"
-#include "machine/chardev.h"
-#include "machine/unix_spec.h"
+#include "char/chardev.h"
+#include "char/unix_spec.h"
 
 /* ---- stdio ---- */
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* See the header. */
-#include "machine/unix_spec.h"
+#include "char/unix_spec.h"
 
 #include "base/open.h"
 #include "base/opts.h"

@@ -1,15 +1,17 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * The terminal of -serial stdio: raw while the guest has it, and as it was whatever ends the program (also a fatal
- * signal). Restoring is machine_restore_terminal() of machine/machine.h.
+ * signal).
  */
-#ifndef MACHINE_TERMINAL_H
-#define MACHINE_TERMINAL_H
+#ifndef CHAR_TERMINAL_H
+#define CHAR_TERMINAL_H
 
 #include "base/error.h"
 
 /* Make descriptor 0 raw if it is a terminal. Main thread. */
 int terminal_raw(struct error *err);
+/* As it was, if it was changed. Async-signal-safe, for fatal paths. */
+void terminal_restore(void);
 
 /*
  * Ctrl-a commands in what the user types. `escaped` is the state between calls; bytes for the guest are moved to the

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* See the header. What a signal handler reads is written before the handler can run. */
-#include "machine/terminal.h"
+#include "char/terminal.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -8,14 +8,12 @@
 #include <termios.h>
 #include <unistd.h>
 
-#include "machine/machine.h"
-
 #define CTRL_A 0x01
 
 static struct termios saved;
 static volatile sig_atomic_t is_raw;
 
-void machine_restore_terminal(void)
+void terminal_restore(void)
 {
 	if (!is_raw)
 		return;
@@ -26,7 +24,7 @@ void machine_restore_terminal(void)
 /* The default action of these ends the program without a chance to clean up. */
 static void on_fatal(int sig)
 {
-	machine_restore_terminal();
+	terminal_restore();
 	raise(sig); /* SA_RESETHAND: the default action now */
 }
 
@@ -52,7 +50,7 @@ int terminal_raw(struct error *err)
 		return fail(err, errno, "-serial stdio: cannot read the terminal's settings: %s", errno_str(errno));
 	if (!registered) {
 		registered = true;
-		atexit(machine_restore_terminal);
+		atexit(terminal_restore);
 		catch_fatal();
 	}
 	t = saved;

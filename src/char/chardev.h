@@ -9,8 +9,8 @@
  * Input: the main loop reads when the port says that it can take bytes, and hands them over by `input`. The port asks
  * for more by chardev_want(), from any thread.
  */
-#ifndef MACHINE_CHARDEV_H
-#define MACHINE_CHARDEV_H
+#ifndef CHAR_CHARDEV_H
+#define CHAR_CHARDEV_H
 
 #include "base/counter.h"
 #include "loop/loop.h"
