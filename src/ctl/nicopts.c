@@ -10,6 +10,7 @@
 #include <stdlib.h>
 
 #include "ctl/cmdline.h"
+#include "ctl/hubplan.h"
 #include "ctl/pairs.h"
 #include "object/device.h"
 
@@ -136,7 +137,7 @@ static int add_if(struct opt_list *to, const char *key, const char *value, struc
 
 /* ---- the plan ---- */
 
-static struct planned *grow(struct planned **v, unsigned *n, const struct net_item *from, struct error *err)
+static struct planned *grow(struct planned **v, unsigned *n, struct error *err)
 {
 	struct planned *bigger = realloc(*v, (*n + 1) * sizeof(*bigger));
 
@@ -146,21 +147,33 @@ static struct planned *grow(struct planned **v, unsigned *n, const struct net_it
 	}
 	*v = bigger;
 	memset(&bigger[*n], 0, sizeof(*bigger));
-	if (from) {
-		bigger[*n].option = from->option;
-		bigger[*n].text = from->text;
-	}
 	return &bigger[(*n)++];
+}
+
+static struct planned *written_as(struct planned *p, const char *option, const char *text)
+{
+	if (p) {
+		p->option = option;
+		p->text = text;
+	}
+	return p;
 }
 
 static struct planned *new_netdev(struct net_plan *plan, const struct net_item *from, struct error *err)
 {
-	return grow(&plan->netdev, &plan->n_netdevs, from, err);
+	return written_as(grow(&plan->netdev, &plan->n_netdevs, err), from ? from->option : NULL,
+			  from ? from->text : NULL);
 }
 
 static struct planned *new_device(struct net_plan *plan, const struct net_item *from, struct error *err)
 {
-	return grow(&plan->device, &plan->n_devices, from, err);
+	return written_as(grow(&plan->device, &plan->n_devices, err), from ? from->option : NULL,
+			  from ? from->text : NULL);
+}
+
+struct planned *planned_new_netdev(struct net_plan *plan, const struct planned *like, struct error *err)
+{
+	return written_as(grow(&plan->netdev, &plan->n_netdevs, err), like->option, like->text);
 }
 
 void planned_prefix(const struct planned *p, struct error *err)
@@ -171,7 +184,7 @@ void planned_prefix(const struct planned *p, struct error *err)
 		error_prefix(err, "the default network (-nic none turns it off): ");
 }
 
-static struct planned *netdev_by_id(const struct net_plan *plan, const char *id)
+struct planned *planned_netdev_by_id(const struct net_plan *plan, const char *id)
 {
 	for (unsigned i = 0; i < plan->n_netdevs; i++) {
 		if (plan->netdev[i].id && !strcmp(plan->netdev[i].id, id))
@@ -180,7 +193,7 @@ static struct planned *netdev_by_id(const struct net_plan *plan, const char *id)
 	return NULL;
 }
 
-static int remember_id(struct planned *p, struct error *err)
+int planned_remember_id(struct planned *p, struct error *err)
 {
 	const char *id = pair_peek(&p->list, "id");
 
@@ -198,7 +211,7 @@ static int invent_id(struct net_plan *plan, struct planned *p, struct error *err
 
 	do
 		snprintf(id, sizeof(id), "nic%u", n++);
-	while (netdev_by_id(plan, id));
+	while (planned_netdev_by_id(plan, id));
 	p->id = strdup(id);
 	return p->id ? pair_add(&p->list, "id", id, err) : fail(err, ENOMEM, "out of memory");
 }
@@ -219,7 +232,7 @@ static int plan_nic_parts(struct net_plan *plan, const struct net_item *item, st
 	return check_model(o->model, err)							    ?:
 		       pair_add(&netdev->list, "type", o->type, err)				    ?:
 		       add_if(&netdev->list, "id", o->id, err)					    ?:
-		       remember_id(netdev, err)							    ?:
+		       planned_remember_id(netdev, err)						    ?:
 		       pair_move_rest(list, &netdev->list, err)					    ?:
 		       (netdev->id ? 0 : invent_id(plan, netdev, err))				    ?:
 		       pair_add(&device->list, "driver", nic_model_find(o->model)->type->name, err) ?:
@@ -291,7 +304,7 @@ static int plan_net_backend(struct net_plan *plan, struct net_item *item, const 
 	return pair_add(&netdev->list, "type", type, err)	       ?:
 		       add_if(&netdev->list, "id", name, err)	       ?:
 		       pair_move_rest(&item->list, &netdev->list, err) ?:
-		       remember_id(netdev, err)			       ?:
+		       planned_remember_id(netdev, err)		       ?:
 									 (netdev->id ? 0 : invent_id(plan, netdev, err));
 }
 
@@ -314,7 +327,7 @@ static int plan_plain(struct planned *p, struct net_item *item, struct error *er
 		return -ENOMEM;
 	p->list = item->list;
 	item->list = (struct opt_list){ 0 };
-	return remember_id(p, err);
+	return planned_remember_id(p, err);
 }
 
 static int plan_item(struct net_plan *plan, struct net_item *item, struct error *err)
@@ -346,60 +359,6 @@ static int plan_kind(struct net_plan *plan, struct config *cfg, enum net_item_ki
 		}
 	}
 	return 0;
-}
-
-/* ---- -net: who shares a number shares a wire ---- */
-
-static int plan_wire(struct net_plan *plan, struct planned *device, struct error *err)
-{
-	struct planned *other = NULL;
-
-	for (unsigned i = 0; i < plan->n_devices; i++) {
-		struct planned *d = &plan->device[i];
-
-		if (d != device && d->on_vlan && d->vlan == device->vlan)
-			return fail(err, ENOTSUP,
-				    "a second NIC on vlan %" PRId64
-				    "; one NIC and one backend make a wire, for more use -nic "
-				    "or other vlan numbers",
-				    device->vlan);
-	}
-	for (unsigned i = 0; i < plan->n_netdevs; i++) {
-		struct planned *n = &plan->netdev[i];
-
-		if (n->on_vlan && n->vlan == device->vlan)
-			other = n;
-	}
-	return other ? pair_add(&device->list, "netdev", other->id, err) : 0;
-}
-
-static int plan_wires(struct net_plan *plan, struct error *err)
-{
-	int rc = 0;
-
-	for (unsigned i = 0; i < plan->n_netdevs; i++) {
-		struct planned *n = &plan->netdev[i];
-
-		for (unsigned j = 0; n->on_vlan && j < i; j++) {
-			if (!plan->netdev[j].on_vlan || plan->netdev[j].vlan != n->vlan)
-				continue;
-			fail(err, ENOTSUP,
-			     "a second backend on vlan %" PRId64
-			     "; one NIC and one backend make a wire, for more use -nic or "
-			     "other vlan numbers",
-			     n->vlan);
-			planned_prefix(n, err);
-			return -ENOTSUP;
-		}
-	}
-	for (unsigned i = plan->n_devices; rc == 0 && i-- > 0;) {
-		if (!plan->device[i].on_vlan)
-			continue;
-		rc = plan_wire(plan, &plan->device[i], err);
-		if (rc < 0)
-			planned_prefix(&plan->device[i], err);
-	}
-	return rc;
 }
 
 /* ---- what QEMU removed ---- */
@@ -478,35 +437,54 @@ static int check_ids(const struct planned *v, unsigned n, const char *what, stru
 	return 0;
 }
 
-static int check_reference(const struct net_plan *plan, unsigned i, struct error *err)
+/* Who comes before the user number i of the backend `netdev`: devices after ports. NULL: nobody. */
+static const struct planned *user_of(const struct net_plan *plan, const char *netdev, const struct planned *self)
 {
-	const struct planned *d = &plan->device[i];
-	const char *netdev = pair_peek(&d->list, "netdev");
+	const struct {
+		const struct planned *v;
+		unsigned n;
+	} all[] = { { plan->netdev, plan->n_netdevs }, { plan->device, plan->n_devices } };
+
+	for (unsigned k = 0; k < ARRAY_SIZE(all); k++) {
+		for (unsigned i = 0; i < all[k].n; i++) {
+			const struct planned *p = &all[k].v[i];
+			const char *theirs = k || hubplan_is_port(p) ? pair_peek(&p->list, "netdev") : NULL;
+
+			if (p == self)
+				return NULL;
+			if (theirs && !strcmp(theirs, netdev))
+				return p;
+		}
+	}
+	return NULL;
+}
+
+static int check_reference(const struct net_plan *plan, const struct planned *p, struct error *err)
+{
+	const char *netdev = pair_peek(&p->list, "netdev");
+	const struct planned *other;
 
 	if (!netdev)
 		return 0;
-	if (!netdev_by_id(plan, netdev))
+	if (!planned_netdev_by_id(plan, netdev))
 		return fail(err, ENOENT, "netdev=%.127s: there is no such backend; add -netdev type,id=%.127s", netdev,
 			    netdev);
-	for (unsigned j = 0; j < i; j++) {
-		const struct planned *other = &plan->device[j];
-		const char *theirs = pair_peek(&other->list, "netdev");
-
-		if (theirs && !strcmp(theirs, netdev))
-			return fail(err, EBUSY,
-				    "netdev=%.127s is in use by %s %.160s; one device can be joined to a backend",
-				    netdev, other->option, other->text);
-	}
+	other = user_of(plan, netdev, p);
+	if (other)
+		return fail(err, EBUSY,
+			    "netdev=%.127s is in use by %s %.160s; a backend serves one, a hub joins several", netdev,
+			    other->option, other->text);
 	return 0;
 }
 
 static int check_references(const struct net_plan *plan, struct error *err)
 {
-	for (unsigned i = 0; i < plan->n_devices; i++) {
-		int rc = check_reference(plan, i, err);
+	for (unsigned i = 0; i < plan->n_netdevs + plan->n_devices; i++) {
+		const struct planned *p = i < plan->n_netdevs ? &plan->netdev[i] : &plan->device[i - plan->n_netdevs];
+		int rc = i >= plan->n_netdevs || hubplan_is_port(p) ? check_reference(plan, p, err) : 0;
 
 		if (rc < 0) {
-			planned_prefix(&plan->device[i], err);
+			planned_prefix(p, err);
 			return rc;
 		}
 	}
@@ -566,13 +544,13 @@ int net_plan_make(struct config *cfg, struct net_plan *plan, struct error *err)
 	int rc = plan_kind(plan, cfg, ITEM_NETDEV, err)	     ?:
 			 plan_kind(plan, cfg, ITEM_NIC, err) ?:
 			 plan_kind(plan, cfg, ITEM_NET, err) ?:
-			 plan_wires(plan, err)		     ?:
+			 hubplan_vlans(plan, err)	     ?:
 							       plan_kind(plan, cfg, ITEM_DEVICE, err);
 
 	if (rc == 0 && wants_default(cfg))
 		rc = plan_default(plan, err);
 	for (unsigned i = 0; rc == 0 && i < plan->n_devices; i++)
-		rc = remember_id(&plan->device[i], err);
+		rc = planned_remember_id(&plan->device[i], err);
 	if (rc == 0 && config_no_guest(cfg))
 		rc = check_no_devices(plan, err);
 	return rc							       ?:
@@ -580,7 +558,8 @@ int net_plan_make(struct config *cfg, struct net_plan *plan, struct error *err)
 		       check_nics(plan, err)				       ?:
 		       check_ids(plan->netdev, plan->n_netdevs, "netdev", err) ?:
 		       check_ids(plan->device, plan->n_devices, "device", err) ?:
-										 check_references(plan, err);
+		       check_references(plan, err)			       ?:
+										 hubplan_order(plan, err);
 }
 
 static void free_planned(struct planned *v, unsigned n)

@@ -20,6 +20,7 @@ struct planned {
 	const char *option;   /* what the user wrote it with; NULL: the default network */
 	const char *text;
 	bool on_vlan; /* of -net, joined by `vlan` */
+	bool by_hub;  /* ... through a port of hub `vlan` */
 	int64_t vlan;
 	char *id;	       /* copy of the id, once it is known; NULL: none */
 	bool made;	       /* a netdev that exists */
@@ -36,6 +37,12 @@ void net_plan_free(struct net_plan *plan);
 
 /* "-nic user,model=x" or "the default network": for messages. */
 void planned_prefix(const struct planned *p, struct error *err);
+
+/* For who adds to the plan: one more netdev, of what the user wrote as `like`; NULL with err. Pointers into it move. */
+struct planned *planned_new_netdev(struct net_plan *plan, const struct planned *like, struct error *err);
+struct planned *planned_netdev_by_id(const struct net_plan *plan, const char *id);
+/* p->id is what its list says by now. */
+int planned_remember_id(struct planned *p, struct error *err) __must_check;
 
 /* Network devices by the names that -nic model= takes: QEMU's short names too ("virtio"). NULL: none. */
 const struct class *nic_model_find(const char *name);

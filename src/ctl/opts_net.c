@@ -205,7 +205,7 @@ const struct cmd net_cmds[] = {
 	  .keys = net_nic_keys,
 	  .apply = add_net,
 	  .help = "The old pair of options: -net nic is the device, -net type the backend, and what has the same vlan= number "
-		  "(default 0) is joined; one of each for a number. -net none turns the default network off" },
+		  "(default 0) is joined; more than two by the hub of that number. -net none turns the default network off" },
 	{ .name = "redir",
 	  .kind = CMD_CUSTOM,
 	  .arg = "[tcp|udp]:hostport:[guestaddr]:guestport",
