@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "base/sched.h"
 #include "virtio/device.h"
 
 #define ISR_QUEUE	 1
@@ -37,6 +38,7 @@ const char *virtio_label(const struct virtio_device *v)
 
 static void raise_isr(struct virtio_device *v, uint8_t bit)
 {
+	SCHED_POINT();
 	/* With MSI-X nobody reads it: once set, it costs a load. */
 	if (!(atomic_load_explicit(&v->isr, memory_order_relaxed) & bit))
 		atomic_fetch_or(&v->isr, bit);
@@ -50,29 +52,45 @@ void virtio_queue_flush(struct virtio_device *v, struct virtio_queue *vq)
 	v->transport->call(v->transport->opaque, &vq->q);
 }
 
-void virtio_config_changed(struct virtio_device *v)
+static void config_interrupt(struct virtio_device *v)
 {
-	atomic_fetch_add(&v->config_generation, 1);
 	if (!(atomic_load(&v->status) & VIRTIO_CONFIG_S_DRIVER_OK))
 		return;
 	raise_isr(v, ISR_CONFIG);
 	v->transport->config_changed(v->transport->opaque);
 }
 
+static void on_config_post(struct post *p)
+{
+	config_interrupt(container_of(p, struct virtio_device, config_post));
+}
+
+/*
+ * The interrupt is the loop's to raise, as is the reset: the status that is looked at is then the one that holds until
+ * the ISR is set, and what a reset has cleared stays clear.
+ */
+void virtio_config_changed(struct virtio_device *v)
+{
+	atomic_fetch_add(&v->config_generation, 1);
+	SCHED_POINT();
+	if (loop_here(v->loop))
+		config_interrupt(v);
+	else if (atomic_load(&v->status) & VIRTIO_CONFIG_S_DRIVER_OK)
+		loop_post(v->loop, &v->config_post);
+}
+
 void virtio_break(struct virtio_device *v, struct virtq *q, enum virtq_fault why)
 {
 	if (q)
 		virtq_break(q, why);
-	counter_add_shared(&v->guest_errors, 1);
+	if (why != VIRTQ_FAULT_HOST)
+		counter_add_shared(&v->guest_errors, 1);
 	if (atomic_exchange(&v->broken, true))
 		return;
 	atomic_fetch_or(&v->status, VIRTIO_STATUS_NEEDS_RESET);
 	log_limited(LOG_WARN, "%s: queue %d: %s; the device stands still until its driver resets it", virtio_label(v),
 		    q ? q->index : -1, virtq_fault_text(why));
-	if (atomic_load(&v->status) & VIRTIO_CONFIG_S_DRIVER_OK) {
-		raise_isr(v, ISR_CONFIG);
-		v->transport->config_changed(v->transport->opaque);
-	}
+	config_interrupt(v);
 }
 
 /* ---- queues ---- */
@@ -173,33 +191,47 @@ static int map_rings(struct virtio_device *v)
 	return 0;
 }
 
+static void unwatch_queues(struct virtio_device *v)
+{
+	for (unsigned i = 0; i < v->n_queues; i++)
+		watch_del(&v->queue[i].watch);
+}
+
+/* A queue whose kicks nobody hears would stand still, and the driver would never learn of it. */
+static int watch_queues(struct virtio_device *v)
+{
+	for (unsigned i = 0; i < v->n_queues; i++) {
+		struct virtio_queue *vq = &v->queue[i];
+		int r = vq->q.running ? watch_add(v->loop, &vq->watch, EPOLLIN | EPOLLET) : 0;
+
+		if (r < 0) {
+			log_err("%s: queue %u: kicks cannot be watched: %s", virtio_label(v), i, errno_str(-r));
+			unwatch_queues(v);
+			virtio_break(v, &vq->q, VIRTQ_FAULT_HOST);
+			return r;
+		}
+	}
+	return 0;
+}
+
 /* Serve the queues from now on, if nothing is against it. */
 static void run(struct virtio_device *v)
 {
 	if (v->running || !v->started || v->quiesced || atomic_load(&v->broken) || !atomic_load(&v->dma->on))
 		return;
-	if (map_rings(v) < 0)
+	if (map_rings(v) < 0 || watch_queues(v) < 0)
 		return;
 	v->running = true;
 	virtio_class(v)->start(v);
-	for (unsigned i = 0; i < v->n_queues; i++) {
-		struct virtio_queue *vq = &v->queue[i];
-
-		if (!vq->q.running)
-			continue;
-		if (watch_add(v->loop, &vq->watch, EPOLLIN | EPOLLET) < 0)
-			log_err("%s: queue %u: kicks cannot be watched", virtio_label(v), i);
-		else
-			watch_again(&vq->watch); /* what was posted before */
-	}
+	for (unsigned i = 0; i < v->n_queues; i++)
+		watch_again(&v->queue[i].watch); /* what was posted before */
 }
 
 static void halt(struct virtio_device *v)
 {
 	if (!v->running)
 		return;
-	for (unsigned i = 0; i < v->n_queues; i++)
-		watch_del(&v->queue[i].watch);
+	unwatch_queues(v);
 	virtio_class(v)->stop(v);
 	v->running = false;
 }
@@ -218,6 +250,7 @@ static void reset_on_loop(void *arg)
 	struct virtio_device *v = arg;
 
 	halt(v);
+	loop_unpost(v->loop, &v->config_post);
 	for (unsigned i = 0; i < v->n_queues; i++)
 		virtq_stop(&v->queue[i].q);
 	v->started = false;
@@ -345,6 +378,7 @@ static int device_realized(struct device *d, struct error *err)
 	struct virtio_device *v = to_virtio_device(d);
 	int r = check_props(v, err);
 
+	post_init(&v->config_post, on_config_post);
 	if (r == 0)
 		r = virtio_class(v)->realize(v, err);
 	if (r < 0) {

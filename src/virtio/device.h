@@ -60,6 +60,7 @@ struct virtio_device {
 	_Atomic uint8_t status;
 	_Atomic uint8_t isr;
 	_Atomic uint32_t config_generation; /* low 8 bits are shown */
+	struct post config_post;	    /* config interrupt, for the loop to raise */
 	bool started;			    /* the driver is ready (DRIVER_OK); the loop's, as the next two */
 	bool quiesced;
 	bool running; /* started, not quiesced, DMA allowed: queues are served */
@@ -112,9 +113,9 @@ const char *virtio_label(const struct virtio_device *v);
 int virtio_queues_init(struct virtio_device *v, unsigned n, const uint16_t *max_sizes, struct error *err) __must_check;
 /* Publish and, if wanted, call. Loop. */
 void virtio_queue_flush(struct virtio_device *v, struct virtio_queue *vq);
-/* The config space changed: generation, config interrupt. Any thread. */
+/* The config space changed: generation, config interrupt (by the loop, soon). Any thread. */
 void virtio_config_changed(struct virtio_device *v);
-/* The guest broke a rule: said once, counted, NEEDS_RESET. Loop; for queue_enable also under the control mutex. */
+/* The guest broke a rule, or the host cannot serve it: said once, counted, NEEDS_RESET. Loop; for queue_enable also under the control mutex. */
 void virtio_break(struct virtio_device *v, struct virtq *q, enum virtq_fault why);
 
 /* ---- for transports; control mutex held ---- */

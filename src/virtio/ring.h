@@ -42,7 +42,8 @@
 	X(DIRECTION, "buffers of the wrong direction")                  \
 	X(HEADER, "chain cannot hold its header")                       \
 	X(RING, "ring outside of RAM or misaligned")                    \
-	X(CONTROL, "malformed control command")
+	X(CONTROL, "malformed control command")                         \
+	X(HOST, "the host cannot serve it")
 
 enum virtq_fault {
 	VIRTQ_FINE = 0,

@@ -4,8 +4,10 @@
  * transport's own (register layout, MSI-X, BARs) is tested with it.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <sched.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "guest.h"
 
@@ -52,6 +54,44 @@ static void test_reset_is_the_loops(void **state)
 	pthread_join(thread, NULL);
 	class->reset = real_reset;
 	assert_true(reset_on_its_loop);
+	bench_close(&b);
+}
+
+/* No room in epoll, say. The driver is told, and may try again. */
+static void test_kicks_that_cannot_be_watched(void **state)
+{
+	struct virtio_queue *vq;
+	struct bench b;
+	int kick, null;
+
+	(void)state;
+	bench_open(&b, NULL);
+	vq = &b.v->queue[TXQ];
+	null = open("/dev/null", O_RDWR | O_CLOEXEC); /* epoll takes no such file */
+	kick = dup(vq->kick_fd);
+	assert_int_equal(dup2(null, vq->kick_fd), vq->kick_fd);
+	for (unsigned i = 0; i < 3; i++) {
+		b.config_calls = 0;
+		assert_true(negotiate(&b, offered(&b)));
+		place_queues(&b);
+		virtio_set_status(b.v, virtio_get_status(b.v) | DRIVER_OK);
+		settle(&b);
+		assert_true(virtio_get_status(b.v) & VIRTIO_STATUS_NEEDS_RESET);
+		assert_int_equal(b.config_calls, 1);
+		assert_int_equal(vq->q.fault, VIRTQ_FAULT_HOST);
+		for (unsigned q = 0; q < N_QUEUES; q++)
+			assert_null(b.v->queue[q].watch.loop);
+		virtio_quiesce(b.v);
+		virtio_resume(b.v);
+		assert_false(b.v->running);
+	}
+	assert_int_equal(counter_get(&b.v->guest_errors), 0); /* not the guest's fault */
+	dup2(kick, vq->kick_fd);
+	close(kick);
+	close(null);
+	driver_up(&b, ALL_FEATURES);
+	assert_false(virtio_get_status(b.v) & VIRTIO_STATUS_NEEDS_RESET);
+	expect_healthy(&b);
 	bench_close(&b);
 }
 
@@ -360,13 +400,21 @@ static void test_create_and_delete(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_reset_is_the_loops),   cmocka_unit_test(test_enable_after_driver_ok),
-		cmocka_unit_test(test_no_such_queue),	     cmocka_unit_test(test_no_queue_enabled),
-		cmocka_unit_test(test_bad_features),	     cmocka_unit_test(test_driver_ok_without_features),
-		cmocka_unit_test(test_features_frozen),	     cmocka_unit_test(test_status_backwards),
-		cmocka_unit_test(test_reset_leaves_nothing), cmocka_unit_test(test_config_space),
-		cmocka_unit_test(test_start_while_quiet),    cmocka_unit_test(test_isr),
-		cmocka_unit_test(test_up_and_down),	     cmocka_unit_test(test_create_and_delete),
+		cmocka_unit_test(test_reset_is_the_loops),
+		cmocka_unit_test(test_enable_after_driver_ok),
+		cmocka_unit_test(test_no_such_queue),
+		cmocka_unit_test(test_no_queue_enabled),
+		cmocka_unit_test(test_bad_features),
+		cmocka_unit_test(test_driver_ok_without_features),
+		cmocka_unit_test(test_features_frozen),
+		cmocka_unit_test(test_status_backwards),
+		cmocka_unit_test(test_reset_leaves_nothing),
+		cmocka_unit_test(test_config_space),
+		cmocka_unit_test(test_start_while_quiet),
+		cmocka_unit_test(test_isr),
+		cmocka_unit_test(test_up_and_down),
+		cmocka_unit_test(test_create_and_delete),
+		cmocka_unit_test(test_kicks_that_cannot_be_watched),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Interrupts under the deterministic scheduler: wires that pins share, the ISR and its pin, MSI-X vectors that are masked
- * while they are raised. A lost interrupt is a deadlock here, and the report names who waits.
+ * Interrupts under the deterministic scheduler: wires that pins share, the ISR and its pin, a config change while the
+ * driver resets the device, MSI-X vectors that are masked while they are raised. A lost interrupt is a deadlock here, and the report names who waits.
  * SCHED_SEEDS=N is how many interleavings of each scenario; SCHED_SEED=N runs just that one.
  */
 #ifndef VWIRE_SCHED
@@ -10,6 +10,7 @@
 /* The code under test, with its scheduling points. */
 #include "pci/intx.c"
 #include "pci/msix.c"
+#include "virtio/device.c"
 #include "virtio/virtio_pci.c"
 
 #include "interleave.h"
@@ -190,6 +191,86 @@ static void isr(void)
 	sched_spawn("guest", isr_guest, NULL);
 }
 
+/* ---- a config change comes from main while a vCPU resets the device: after the reset it is as if it had not been ---- */
+
+static struct virtio_device_class plain_class;
+static struct loop *net;
+static bool driver_resets;
+
+static void net_loop(void *arg)
+{
+	loop_run(arg);
+}
+
+static bool loop_is_up(void *arg)
+{
+	return !loop_here(arg);
+}
+
+static void changer(void *arg)
+{
+	(void)arg;
+	sched_wait_for(loop_is_up, net, "the loop runs");
+	for (unsigned i = 0; i < 2; i++)
+		virtio_config_changed(&vdev);
+	threads_done++;
+}
+
+static void resetter(void *arg)
+{
+	(void)arg;
+	sched_wait_for(loop_is_up, net, "the loop runs");
+	if (driver_resets) {
+		status_write(&proxy, 0);
+		EXPECT(!board.level && !atomic_load(&vdev.isr) && !atomic_load(&vdev.status));
+		for (unsigned i = 0; i < 10; i++) {
+			SCHED_POINT();
+			EXPECT(!board.level && !atomic_load(&vdev.isr));
+		}
+	}
+	threads_done++;
+}
+
+static bool is_told(void *arg)
+{
+	(void)arg;
+	return driver_resets || (board.level && atomic_load(&vdev.isr) == ISR_CONFIG);
+}
+
+static void config_main(void *arg)
+{
+	sched_wait_for(all_done, NULL, "change and reset are through");
+	sched_wait_for(is_told, NULL, "the driver is told");
+	loop_stop(net);
+	sched_join(*(unsigned *)arg);
+	EXPECT(atomic_load(&vdev.isr) == (driver_resets ? 0 : ISR_CONFIG) && board.level == !driver_resets);
+	isr_read(&proxy, 0, 1); /* the line is low for the next one */
+	loop_free(net);
+}
+
+static void config(void)
+{
+	static unsigned loop_thread;
+
+	memset(&proxy, 0, sizeof(proxy));
+	memset(&vdev, 0, sizeof(vdev));
+	device_init(&proxy.pci);
+	driver_resets = sched_random(4);
+	net = loop_new("net0", NULL);
+	EXPECT(net);
+	proxy.vdev = &vdev;
+	proxy.transport = (struct virtio_transport){ queue_call, config_changed, &proxy };
+	vdev.dev.obj.class = &plain_class.dev.class;
+	vdev.transport = &proxy.transport;
+	vdev.loop = net;
+	post_init(&vdev.config_post, on_config_post);
+	atomic_store(&vdev.status, VIRTIO_CONFIG_S_DRIVER_OK);
+	loop_thread = sched_spawn("net0", net_loop, net);
+	spawn("main", changer, NULL);
+	spawn("vcpu0", resetter, NULL);
+	sched_spawn("test", config_main, &loop_thread);
+}
+
 /* ---- MSI-X: raised by two loops, masked and unmasked by a vCPU, handled by the guest ---- */
 
 static struct pci_device msix_dev;
@@ -297,7 +378,7 @@ static void msix(void)
 static const struct {
 	const char *name;
 	void (*set_up)(void);
-} scenario[] = { { "wire", wire }, { "isr", isr }, { "msix", msix } };
+} scenario[] = { { "wire", wire }, { "isr", isr }, { "config", config }, { "msix", msix } };
 
 static void run_seed(unsigned i, uint64_t seed)
 {
