@@ -2,7 +2,8 @@
 /*
  * The data path between two clients.
  *
- * Short ways. `sends`: net_send() hands the batch to the peer's send, after a look at each frame's length and needs.
+ * Short ways. `sends`: net_send() hands the batch to the peer's send, or copies it into windows of a peer that only lends,
+ * with one commit, after a look at each frame's length and needs.
  * `direct`: net_lend() and net_take() are the peer's own. Everything else goes the long way, through one point
  * (cross()): judge the frame, lower it (net/offload.h; a frame that needs nothing is "lowered" to itself), hand over
  * what comes out.
@@ -61,7 +62,7 @@ void wire_refresh(struct net_client *c)
 	const struct net_client *peer = c->peer;
 	bool flows = peer && c->started && net_link_up(c) && !c->scratch->busy;
 
-	c->sends = flows && peer->ops->send;
+	c->sends = flows;
 	c->direct = flows && peer->ops->lend && !c->draining && !(c->gives & ~peer->takes);
 }
 
@@ -365,7 +366,7 @@ unsigned net_send(struct net_client *from, struct batch *b)
 	}
 	if (unlikely(needs & ~to->takes))
 		return send_slow(from, b);
-	n = to->ops->send(to, b);
+	n = likely(to->ops->send) ? to->ops->send(to, b) : put_batch(to, b);
 	for (unsigned i = n; unlikely(i < b->n); i++)
 		bytes -= b->frame[i].len;
 	count_crossing(from, to, n, bytes);
