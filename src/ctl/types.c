@@ -5,6 +5,7 @@
 #include "backend/bridge.h"
 #include "backend/tap.h"
 #include "backend/user.h"
+#include "backend/vde.h"
 #include "net/hub.h"
 #include "nic/virtio_net.h"
 #include "nic/virtio_net_pci.h"
@@ -35,7 +36,6 @@ NOT_YET(socket, "socket", "bridge, tap and user are offered");
 NOT_YET(stream, "stream", "bridge, tap and user are offered");
 NOT_YET(dgram, "dgram", "bridge, tap and user are offered");
 NOT_YET(l2tpv3, "l2tpv3", "let the host's kernel tunnel (ip l2tp) and bridge a tap to it");
-NOT_YET(vde, "vde", "bridge, tap and user are offered");
 NOT_YET(passt, "passt", "use user, which needs no program");
 NOT_YET(netmap, "netmap", "bridge, tap and user are offered");
 NOT_YET(af_xdp, "af-xdp", "bridge, tap and user are offered");
@@ -48,11 +48,11 @@ const struct netdev_type *const netdev_types[] = {
 	&tap_netdev,
 	&user_netdev,
 	&hubport_netdev,
+	&vde_netdev,
 	&not_yet_socket,
 	&not_yet_stream,
 	&not_yet_dgram,
 	&not_yet_l2tpv3,
-	&not_yet_vde,
 	&not_yet_passt,
 	&not_yet_netmap,
 	&not_yet_af_xdp,

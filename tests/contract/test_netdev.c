@@ -50,6 +50,25 @@ static void hub_with_tap(struct bench *bb)
 	tap_up(bb);
 }
 
+/* The switch's own port on the host is the far end. */
+static void start_switch(void)
+{
+	assert_int_equal(
+		system("PATH=$PATH:/sbin:/usr/sbin; rm -rf vde.ctl vde.pid;"
+		       "vde_switch -s vde.ctl -tap vtap0 -d -p vde.pid </dev/null >/dev/null;"
+		       "for i in $(seq 1000); do"
+		       "	[ -S vde.ctl/ctl -a -s vde.pid ] && ip link show vtap0 >/dev/null 2>&1 && exit; sleep 0.02;"
+		       "done; exit 1"),
+		0);
+	assert_true(run_ip("addr add 10.0.2.2/24 dev vtap0"));
+	assert_true(run_ip("link set vtap0 up"));
+}
+
+static void stop_switch(void)
+{
+	assert_int_equal(system("p=$(cat vde.pid); kill $p; while [ -d /proc/$p ]; do sleep 0.01; done"), 0);
+}
+
 static const struct row rows[] = {
 	{ .type = "bridge",
 	  .netdev = "bridge,id=net0,br=vbr0",
@@ -68,6 +87,12 @@ static const struct row rows[] = {
 	  .largest_ping = 1472,
 	  .waiting = 64 },
 	{ .type = "user", .netdev = "user,id=net0", .largest_ping = 1400, .waiting = 16 },
+	{ .type = "vde",
+	  .netdev = "vde,id=net0,sock=vde.ctl",
+	  .largest_ping = 1472,
+	  .waiting = 8,
+	  .before = start_switch,
+	  .end = stop_switch },
 };
 
 static const struct row *row;
@@ -211,12 +236,14 @@ static void odd_lengths(void **state)
 	static const size_t lens[] = { 0, 1, 13, 14, 15, 1519, 9019, 65535, NET_FRAME_MAX, NET_FRAME_MAX + 1 };
 	static uint8_t p[NET_FRAME_MAX + 1];
 	struct iovec arena[3 * NET_BATCH];
+	unsigned too_big = 0;
 
 	(void)state;
 	for (unsigned i = 0; i < ARRAY_SIZE(lens); i++) {
 		struct batch batch = { .iov = arena };
 		unsigned n;
 
+		too_big += lens[i] > b->back->max_frame;
 		make_plain(p, lens[i], i);
 		batch_add(&batch, p, lens[i], NULL);
 		n = net_send(&b->nic->c, &batch);
@@ -226,7 +253,7 @@ static void odd_lengths(void **state)
 		check_accounts(b);
 	}
 	assert_int_equal(counter_get(&b->nic->c.tx.dropped[NET_DROP_TOO_SHORT]), 3);
-	assert_int_equal(counter_get(&b->nic->c.tx.dropped[NET_DROP_TOO_BIG]), 1);
+	assert_int_equal(counter_get(&b->nic->c.tx.dropped[NET_DROP_TOO_BIG]), too_big);
 	assert_true(pings_work(b, 1, 4, 64));
 }
 
