@@ -16,6 +16,10 @@
  * goes down, and once a second we look whether there is one of that name again, and attach to it. It is never made anew by
  * us.
  *
+ * A guest may change what it takes as often as it likes, and to tell the kernel takes a lock that all of the host's
+ * network configuration waits for (the rtnl mutex). So it is told a few times at once, and then only now and then, by a
+ * timer. Until it has been told frames come as before; the core lowers what the guest does not take.
+ *
  * The kernel spreads flows over all queues that are enabled, read or not. So a queue of several is enabled only when it
  * is started the first time, which is when there is somebody at the other end.
  */
@@ -40,6 +44,10 @@
 #define PROBE_MAX  16
 #define RETRY_NS   NSEC_PER_SEC /* between attempts to attach again */
 
+/* How often the kernel is told of other offloads: so many times in a row, and then once in so long */
+#define TELL_BURST    8
+#define TELL_PAUSE_NS (20 * NSEC_PER_MSEC)
+
 struct tap {
 	struct net_client c;
 	struct tap_dev dev;
@@ -53,6 +61,11 @@ struct tap {
 	unsigned lonely;	     /* rounds of one frame in a row, while they do */
 	unsigned skip, interval;     /* rounds until the next that reads on, while they do not */
 
+	uint32_t asked, told; /* offloads that the peer wants, that the kernel knows of */
+	uint64_t tell_due;    /* ns: when all that it was told has been paid for, a pause each */
+	struct timer tell;    /* armed while asked is not told */
+	counter tells;
+
 	char *downscript;
 	struct virtio_net_hdr_mrg_rxbuf rx_hdr, tx_hdr;
 	struct iovec rx_iov[NET_IOV_MAX];
@@ -62,6 +75,39 @@ struct tap {
 static struct tap *to_tap(struct net_client *c)
 {
 	return container_of(c, struct tap, c);
+}
+
+/* ---- offloads ---- */
+
+static void tell(struct tap *t, uint64_t now)
+{
+	timer_cancel(&t->tell);
+	t->tell_due = MAX(t->tell_due, now) + TELL_PAUSE_NS;
+	if (tap_dev_set_offload(&t->dev, t->asked) == 0)
+		t->told = t->asked;
+	counter_add(&t->tells, 1);
+}
+
+static void tell_late(struct timer *timer)
+{
+	struct tap *t = container_of(timer, struct tap, tell);
+
+	tell(t, clock_now(CLOCK_HOST_NS));
+	net_gives_changed(&t->c, t->dev.gives);
+}
+
+static uint32_t tap_set_offload(struct net_client *c, uint32_t takes)
+{
+	struct tap *t = to_tap(c);
+	uint64_t now = clock_now(CLOCK_HOST_NS), debt = t->tell_due > now ? t->tell_due - now : 0;
+	const uint64_t most = (TELL_BURST - 1) * (uint64_t)TELL_PAUSE_NS;
+
+	t->asked = takes & t->dev.offloads;
+	if (!t->dev.vnet_hdr || t->asked == t->told)
+		timer_cancel(&t->tell);
+	else if (!c->started || debt <= most || timer_arm(&t->tell, now + debt - most) < 0)
+		tell(t, now);
+	return t->dev.gives;
 }
 
 /* ---- the descriptor ---- */
@@ -114,6 +160,8 @@ static void retry(struct timer *timer)
 	if (t->lost) {
 		t->lost = false;
 		log_info("%s: attached to the new interface %s; link up", t->c.name, t->dev.ifname);
+		if (t->asked != t->told)
+			tell_late(&t->tell);
 		net_set_carrier(&t->c, true);
 	}
 }
@@ -354,6 +402,8 @@ static void tap_start(struct net_client *c)
 	struct tap *t = to_tap(c);
 
 	t->events = EPOLLIN;
+	if (t->asked != t->told)
+		tell_late(&t->tell);
 	if (tap_dev_enable(&t->dev) < 0 && !t->lost)
 		log_warn("%s: the kernel refuses to enable queue %u of %s", c->name, c->queue, t->dev.ifname);
 	if (t->lost)
@@ -368,23 +418,15 @@ static void tap_quiesce(struct net_client *c)
 
 	watch_del(&t->watch);
 	timer_cancel(&t->retry);
-}
-
-static uint32_t tap_set_offload(struct net_client *c, uint32_t takes)
-{
-	struct tap *t = to_tap(c);
-
-	if (t->dev.vnet_hdr)
-		tap_dev_set_offload(&t->dev, takes);
-	return t->dev.gives;
+	timer_cancel(&t->tell);
 }
 
 static json_t *tap_describe(struct net_client *c)
 {
 	struct tap *t = to_tap(c);
 
-	return json_pack("{s:s, s:b, s:i, s:b}", "ifname", t->dev.ifname, "vnet_hdr", t->dev.vnet_hdr, "sndbuf",
-			 t->dev.sndbuf, "deleted", t->lost);
+	return json_pack("{s:s, s:b, s:i, s:b, s:I}", "ifname", t->dev.ifname, "vnet_hdr", t->dev.vnet_hdr, "sndbuf",
+			 t->dev.sndbuf, "deleted", t->lost, "offload-changes", (json_int_t)counter_get(&t->tells));
 }
 
 static void tap_info(struct net_client *c, char *buf, size_t size)
@@ -434,6 +476,7 @@ static void init_client(struct tap *t, const char *id, unsigned queue, struct lo
 	t->interval = PROBE_MIN;
 	watch_init(&t->watch, "tap", t->dev.fd, ready);
 	timer_init(&t->retry, loop, CLOCK_HOST_NS, retry);
+	timer_init(&t->tell, loop, CLOCK_HOST_NS, tell_late);
 }
 
 int tap_new(const char *id, unsigned queue, const struct tap_dev *dev, struct loop *loop, const char *downscript,

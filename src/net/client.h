@@ -179,6 +179,11 @@ enum net_drop net_take_spilled(struct net_client *from, const struct net_window 
 void net_wake_peer(struct net_client *c, unsigned what);
 /* c->takes is now `takes`: the peer is told, the direct way is closed until old frames are through. */
 void net_takes_changed(struct net_client *c, uint32_t takes);
+/*
+ * c may give `gives` from now on: what its set_offload() promised, but could not bring about at once. Frames from before
+ * may need more, until net_drained().
+ */
+void net_gives_changed(struct net_client *c, uint32_t gives);
 /* c's wire had nothing more to read: frames from before an offload change are through. */
 void net_drained(struct net_client *c);
 

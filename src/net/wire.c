@@ -92,17 +92,21 @@ static void drop_held(struct net_client *c, enum net_drop why)
 	release(c);
 }
 
+void net_gives_changed(struct net_client *c, uint32_t gives)
+{
+	if (c->peer && c->gives & ~c->peer->takes)
+		c->draining = true;
+	c->gives = gives;
+	wire_refresh(c);
+}
+
 /* The peer takes something else now: c gives accordingly. */
 static void agree(struct net_client *c)
 {
-	uint32_t before = c->gives;
-
-	if (c->ops->set_offload) {
-		c->gives = c->ops->set_offload(c, c->peer->takes);
-		if (before & ~c->peer->takes)
-			c->draining = true;
-	}
-	wire_refresh(c);
+	if (c->ops->set_offload)
+		net_gives_changed(c, c->ops->set_offload(c, c->peer->takes));
+	else
+		wire_refresh(c);
 }
 
 void wire_join(struct net_client *c)
@@ -140,6 +144,8 @@ void wire_link_changed(struct net_client *c)
 
 void net_takes_changed(struct net_client *c, uint32_t takes)
 {
+	if (takes == c->takes)
+		return;
 	c->takes = takes;
 	if (c->peer)
 		agree(c->peer);

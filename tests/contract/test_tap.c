@@ -4,6 +4,7 @@
 
 #include <arpa/inet.h>
 #include <fcntl.h>
+#include <jansson.h>
 #include <linux/if_ether.h>
 #include <linux/if_packet.h>
 #include <linux/if_tun.h>
@@ -169,6 +170,65 @@ static void gso_frames_that_waited(void **state)
 	assert_true(b->back->direct); /* the old frames are through */
 	fake_forget(b->nic);
 	assert_true(pings_work(b, 1, 4, 1000));
+}
+
+static unsigned times_told(void)
+{
+	json_t *d = net_describe(b->back);
+	unsigned n = (unsigned)json_integer_value(json_object_get(d, "offload-changes"));
+
+	json_decref(d);
+	return n;
+}
+
+static bool kernel_knows(struct bench *bb, unsigned offloads)
+{
+	return bb->back->gives == (offloads & bb->back->takes);
+}
+
+static bool got_something(struct bench *bb, unsigned arg)
+{
+	(void)arg;
+	return bb->nic->n_got > 0;
+}
+
+/* A guest that changes its offloads all the time: the kernel is told of few, the frames are right all the same. */
+static void offloads_change_all_the_time(void **state)
+{
+	uint64_t begin = clock_now(CLOCK_HOST_NS);
+	unsigned before = times_told(), told;
+	struct frame_meta m;
+	size_t len = make_tso(big, 1000, 65000, &m);
+
+	(void)state;
+	open_packet();
+	for (unsigned i = 0; i < 2000; i++) {
+		net_takes_changed(&b->nic->c, i & 1 ? 0 : NET_OFF_ALL);
+		if (i % 200 != 199)
+			continue;
+		fake_forget(b->nic);
+		assert_true(packet_send(big, len, &m));
+		assert_true(until(b, got_something, 0, 10000));
+		for (unsigned k = 0; k < b->nic->n_got; k++)
+			assert_int_equal(frame_needs(&b->nic->got[k].meta), 0);
+		assert_int_equal(stream_length(b->nic, 1448, true), 65000);
+	}
+	told = times_told() - before;
+	assert_true(told > 0 && told <= 8 + 1 + (clock_now(CLOCK_HOST_NS) - begin) / (20 * NSEC_PER_MSEC));
+	assert_true(until(b, kernel_knows, 0, 10000));
+	net_takes_changed(&b->nic->c, NET_OFF_ALL);
+	assert_true(until(b, kernel_knows, NET_OFF_ALL, 10000));
+	told = times_told();
+	for (unsigned i = 0; i < 100; i++)
+		net_takes_changed(&b->nic->c, NET_OFF_ALL);
+	assert_int_equal(times_told(), told);
+	fake_forget(b->nic);
+	assert_true(packet_send(big, len, &m));
+	assert_true(until(b, got_something, 0, 10000));
+	assert_int_equal(b->nic->n_got, 1);
+	assert_int_equal(b->nic->got[0].len, len);
+	close_packet();
+	check_accounts(b);
 }
 
 /* With all offloads a segment of 64 KiB goes straight through, both ways. */
@@ -626,6 +686,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(gso_frames_that_waited),
 		TEST(gso_straight),
+		TEST(offloads_change_all_the_time),
 		cmocka_unit_test_setup_teardown(without_vnet_hdr, setup_without_vnet_hdr, teardown),
 		TEST(mtu_changes),
 		TEST(down_and_up),
