@@ -24,6 +24,8 @@
 #include "base/iov.h"
 #include "net/offload.h"
 
+#define PUSH_MAX (4 * NET_BATCH) /* frames that one frame is cut into, in one go */
+
 struct net_scratch {
 	struct offload_ctx *x;
 	struct batch out;		   /* what the context makes */
@@ -207,21 +209,27 @@ static unsigned hand_over(struct net_client *from, struct batch *b)
 	return n;
 }
 
-/* Hand over what the context still has; returns the frames that went. */
+/*
+ * Hand over what the context still has; returns the frames that went. A guest can ask for 65,535 segments a frame: others
+ * have their turn in between, as if the taker had had no room for a moment.
+ */
 static uint64_t push_rest(struct net_client *from)
 {
 	struct net_scratch *s = from->scratch;
-	uint64_t went = 0;
+	uint64_t went;
 	unsigned n, k;
 
-	while ((n = offload_next(s->x, &s->out))) {
+	for (went = 0; went < PUSH_MAX; went += k) {
+		n = offload_next(s->x, &s->out);
+		if (!n)
+			return went;
 		k = hand_over(from, &s->out);
-		went += k;
 		if (k < n) {
 			offload_unget(s->x, n - k);
-			break;
+			return went + k;
 		}
 	}
+	net_wake_peer(from->peer, NET_WAKE_ROOM);
 	return went;
 }
 
@@ -311,7 +319,8 @@ static bool flush(struct net_client *from)
 
 	if (!s->busy)
 		return true;
-	why = lower_anew(from);
+	/* The flag may be seen here before wire_link_changed() is called for it. */
+	why = net_link_up(from) ? lower_anew(from) : NET_DROP_LINK_DOWN;
 	if (why) {
 		drop_held(from, why);
 		return true;
@@ -390,9 +399,10 @@ static int lend_slow(struct net_client *from, size_t want, struct net_window *w)
 
 	if (!to || !from->started)
 		return -EAGAIN;
+	/* Before anything else: what is held may lie in the window. */
+	if (!flush(from))
+		return -EAGAIN;
 	if (net_link_up(from)) {
-		if (!flush(from))
-			return -EAGAIN;
 		if (from->direct)
 			return to->ops->lend(to, want, w);
 		ret = to->ops->lend ? to->ops->lend(to, ETH_MIN_LEN, &probe) : 0;

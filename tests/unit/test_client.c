@@ -218,6 +218,34 @@ static void send_lowered_partly(void **state)
 	check_accounts();
 }
 
+/* As many segments as a guest likes to ask for: they go a few at a time. */
+static void send_cut_to_pieces(void **state)
+{
+	struct frame_meta m;
+	size_t len = make_tcp(frames[0], 1000, 60000, &m);
+	unsigned got = 0, turns = 0;
+
+	(void)state;
+	back->c.takes = 0;
+	m.gso = NET_GSO_TCP4;
+	m.gso_size = 20;
+	for (unsigned i = 0; i < 2; i++)
+		batch_add(&batch, frames[0], len, &m);
+	assert_int_equal(nic_sends(), 1);
+	while (counter_get(&nic->c.tx.held)) {
+		assert_in_range(back->n_got - got, 1, 10 * 256);
+		got = back->n_got;
+		check_accounts();
+		loop_turn(loop);
+		assert_true(++turns < 100);
+	}
+	assert_int_equal(back->n_got, 3000);
+	assert_int_equal(check_stream(back, 1000, 20), 60000);
+	settle(loop);
+	assert_int_equal(nic->wakes, 1); /* for the second one */
+	check_accounts();
+}
+
 /* What is held goes first, even if there is room again before anybody was woken. */
 static void held_goes_first(void **state)
 {
@@ -516,6 +544,45 @@ static void held_whole(void **state)
 	check_accounts();
 }
 
+/*
+ * Main has set the flag and the loop has not heard of it yet. A part of a frame is held in the host window: neither may
+ * that be lent to the next frame while the part is there, nor may the part go on.
+ */
+static void link_falls_while_held(void **state)
+{
+	struct frame_meta m;
+	size_t len;
+
+	(void)state;
+	net_takes_changed(&nic->c, 0);
+	len = make_tcp(frames[0], 1000, 60000, &m);
+	m.gso = NET_GSO_TCP4;
+	m.gso_size = 1000;
+	for (unsigned pass = 0; pass < 2; pass++) {
+		fake_forget(nic);
+		fake_room(nic, 10);
+		assert_int_equal(back_receives(frames[0], len, &m), NET_OK);
+		assert_int_equal(counter_get(&back->c.tx.held), 50);
+		atomic_store(&nic->c.link_down, true);
+		memset(frames[1], 0xee, 60000);
+		if (pass)
+			assert_int_equal(back_receives(frames[1], 60000, NULL), NET_DROP_LINK_DOWN);
+		fake_room(nic, FAKE_ALL);
+		settle(loop);
+		assert_int_equal(nic->n_got, 10);
+		net_set_link(&nic->c, false);
+		assert_int_equal(counter_get(&back->c.tx.held), 0);
+		assert_int_equal(counter_get(&back->c.tx.dropped[NET_DROP_LINK_DOWN]), pass ? 101 : 50);
+		check_accounts();
+		net_set_link(&nic->c, true);
+		settle(loop);
+		assert_int_equal(nic->n_got, 10);
+	}
+	fake_forget(nic);
+	assert_int_equal(back_receives(frames[0], len, &m), NET_OK);
+	assert_int_equal(check_stream(nic, 1000, 1000), 60000);
+}
+
 /* ---- quiesce, link ---- */
 
 static void quiesced_in_mid_batch(void **state)
@@ -812,6 +879,7 @@ int main(void)
 		TEST(send_odd_lengths),
 		TEST(send_lowered),
 		TEST(send_lowered_partly),
+		TEST(send_cut_to_pieces),
 		TEST(held_goes_first),
 		TEST(send_lowered_not_at_all),
 		TEST(send_malformed),
@@ -824,6 +892,7 @@ int main(void)
 		TEST(lend_lowered),
 		TEST(lend_lowered_and_held),
 		TEST(held_whole),
+		TEST(link_falls_while_held),
 		TEST(quiesced_in_mid_batch),
 		TEST(disconnected_in_mid_batch),
 		TEST(link_down_drains),
