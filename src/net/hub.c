@@ -359,7 +359,7 @@ static bool find_way(const struct hub *h, const struct hub_port *back, struct wa
 	list_for_each(p, &h->ports, node) {
 		char rest[256];
 
-		if (p == back || !p->c.peer || p->c.peer->ops != &port_ops)
+		if ((back && p == back) || !p->c.peer || p->c.peer->ops != &port_ops)
 			continue;
 		q = to_port(p->c.peer);
 		if (!find_way(q->hub, q, w))
