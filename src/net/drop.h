@@ -25,6 +25,8 @@
 	X(PEER_GONE, "peer-gone", "the program at the other end is gone")                      \
 	X(PREFILTER, "prefilter", "not let through to user networking")                        \
 	X(TRUNCATED, "truncated", "cut on the way in")                                         \
+	X(SAME_PORT, "same-port", "its destination is behind the port that it came from")      \
+	X(PORT_VLAN, "port-vlan", "the port of the hub does not carry its VLAN")               \
 	X(STOPPED, "stopped", "the VM or the client was stopped with the frame in hand")
 
 enum net_drop {
