@@ -3,6 +3,7 @@
 #include "ctl/types.h"
 
 #include "backend/bridge.h"
+#include "backend/dgram.h"
 #include "backend/tap.h"
 #include "backend/user.h"
 #include "backend/vde.h"
@@ -34,7 +35,6 @@ const struct type *const all_types[] = {
 
 NOT_YET(socket, "socket", "bridge, tap and user are offered");
 NOT_YET(stream, "stream", "bridge, tap and user are offered");
-NOT_YET(dgram, "dgram", "bridge, tap and user are offered");
 NOT_YET(l2tpv3, "l2tpv3", "let the host's kernel tunnel (ip l2tp) and bridge a tap to it");
 NOT_YET(passt, "passt", "use user, which needs no program");
 NOT_YET(netmap, "netmap", "bridge, tap and user are offered");
@@ -45,13 +45,13 @@ NOT_YET(vhost_vdpa, "vhost-vdpa", "bridge, tap and user are offered");
 /* clang-format off */
 const struct netdev_type *const netdev_types[] = {
 	&bridge_netdev,
+	&dgram_netdev,
 	&tap_netdev,
 	&user_netdev,
 	&hubport_netdev,
 	&vde_netdev,
 	&not_yet_socket,
 	&not_yet_stream,
-	&not_yet_dgram,
 	&not_yet_l2tpv3,
 	&not_yet_passt,
 	&not_yet_netmap,
