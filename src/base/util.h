@@ -43,6 +43,18 @@
 #define __must_check   __attribute__((warn_unused_result))
 #define __printf(f, a) __attribute__((format(printf, f, a)))
 
+/* 1 if this is built with a sanitizer whose run time needs more of the system than we do, else 0. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define SANITIZED 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define SANITIZED 1
+#endif
+#endif
+#ifndef SANITIZED
+#define SANITIZED 0
+#endif
+
 /*
  * One access, exactly one, to a word that somebody else (a guest, another thread) may change meanwhile. The value
  * read is the only one to be used: never read a guest's word twice.

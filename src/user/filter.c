@@ -14,6 +14,7 @@
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <linux/sockios.h>
+#include <netinet/in.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/ioctl.h>
@@ -25,17 +26,9 @@
 
 #include "base/util.h"
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define SANITIZED 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define SANITIZED 1
-#endif
-#endif
-
 #define WRITING		(O_ACCMODE | O_CREAT | O_TRUNC | O_TMPFILE)
 #define FAIL_WITH(code) (SECCOMP_RET_ERRNO | (code))
-#define MAX_PROGRAM	256
+#define MAX_PROGRAM	512
 
 static const int allowed[] = {
 	SYS_poll,
@@ -85,7 +78,7 @@ static const int allowed[] = {
 	SYS_getrandom,
 	SYS_restart_syscall,
 	SYS_sched_yield,
-#ifdef SANITIZED /* what its run time needs besides, to print a report */
+#if SANITIZED /* what its run time needs besides, to print a report */
 	SYS_sigaltstack,
 	SYS_readlink,
 	SYS_sched_getaffinity,
@@ -94,26 +87,69 @@ static const int allowed[] = {
 #endif
 };
 
-/* An action for a call one argument of which, masked, is `value`. */
-struct rule {
-	int call;
+/* An argument, masked, is `value`. */
+struct test {
 	unsigned arg;
-	uint32_t mask, value, action;
+	uint32_t mask, value;
 };
 
+#define TESTS 3
+
+/* An action for a call whose arguments pass all tests; they end with one that has no mask. */
+struct rule {
+	int call;
+	uint32_t action;
+	struct test test[TESTS];
+};
+
+#define IS(arg, value)                 \
+	{                              \
+		arg, UINT32_MAX, value \
+	}
+#define NO(arg, bits)        \
+	{                    \
+		arg, bits, 0 \
+	}
+/* Family, type whatever its flags, protocol. */
+#define SOCKET(family, type, protocol)                                                                          \
+	{                                                                                                       \
+		SYS_socket, SECCOMP_RET_ALLOW,                                                                  \
+		{                                                                                               \
+			IS(0, family), { 1, (uint32_t) ~(SOCK_CLOEXEC | SOCK_NONBLOCK), type }, IS(2, protocol) \
+		}                                                                                               \
+	}
+
 static const struct rule rules[] = {
-	{ SYS_socket, 0, UINT32_MAX, AF_INET, SECCOMP_RET_ALLOW },
-	{ SYS_socket, 0, UINT32_MAX, AF_INET6, SECCOMP_RET_ALLOW },
-	{ SYS_socket, 0, UINT32_MAX, AF_UNIX, FAIL_WITH(EAFNOSUPPORT) },
-	{ SYS_open, 1, WRITING, 0, SECCOMP_RET_ALLOW },
-	{ SYS_openat, 2, WRITING, 0, SECCOMP_RET_ALLOW },
-	{ SYS_mmap, 2, PROT_EXEC, 0, SECCOMP_RET_ALLOW },
-	{ SYS_mprotect, 2, PROT_EXEC, 0, SECCOMP_RET_ALLOW },
-	{ SYS_ioctl, 1, UINT32_MAX, FIONREAD, SECCOMP_RET_ALLOW },
-	{ SYS_ioctl, 1, UINT32_MAX, FIONBIO, SECCOMP_RET_ALLOW },
-	{ SYS_ioctl, 1, UINT32_MAX, SIOCATMARK, SECCOMP_RET_ALLOW },
-	{ SYS_ioctl, 1, UINT32_MAX, SIOCGIFINDEX, SECCOMP_RET_ALLOW }, /* the scope of an IPv6 address */
-	{ SYS_ioctl, 1, UINT32_MAX, TCGETS, FAIL_WITH(ENOTTY) },
+	SOCKET(AF_INET, SOCK_STREAM, 0),
+	SOCKET(AF_INET, SOCK_STREAM, IPPROTO_TCP),
+	SOCKET(AF_INET, SOCK_DGRAM, 0),
+	SOCKET(AF_INET, SOCK_DGRAM, IPPROTO_UDP),
+	SOCKET(AF_INET, SOCK_DGRAM, IPPROTO_ICMP), /* echo requests, see icmp(7) */
+	SOCKET(AF_INET6, SOCK_STREAM, 0),
+	SOCKET(AF_INET6, SOCK_STREAM, IPPROTO_TCP),
+	SOCKET(AF_INET6, SOCK_DGRAM, 0),
+	SOCKET(AF_INET6, SOCK_DGRAM, IPPROTO_UDP),
+	SOCKET(AF_INET6, SOCK_DGRAM, IPPROTO_ICMPV6),
+	/* libslirp tries a raw socket where there is none for pings. */
+	{ SYS_socket, FAIL_WITH(EACCES), { IS(0, AF_INET) } },
+	{ SYS_socket, FAIL_WITH(EACCES), { IS(0, AF_INET6) } },
+	{ SYS_socket, FAIL_WITH(EAFNOSUPPORT), { IS(0, AF_UNIX) } },
+	{ SYS_open, SECCOMP_RET_ALLOW, { NO(1, WRITING) } },
+	{ SYS_openat, SECCOMP_RET_ALLOW, { NO(2, WRITING) } },
+	{ SYS_mmap, SECCOMP_RET_ALLOW, { NO(2, PROT_EXEC) } },
+	{ SYS_mprotect, SECCOMP_RET_ALLOW, { NO(2, PROT_EXEC) } },
+	{ SYS_ioctl, SECCOMP_RET_ALLOW, { IS(1, FIONREAD) } },
+	{ SYS_ioctl, SECCOMP_RET_ALLOW, { IS(1, FIONBIO) } },
+	{ SYS_ioctl, SECCOMP_RET_ALLOW, { IS(1, SIOCATMARK) } },
+	{ SYS_ioctl, SECCOMP_RET_ALLOW, { IS(1, SIOCGIFINDEX) } }, /* the scope of an IPv6 address */
+	{ SYS_ioctl, FAIL_WITH(ENOTTY), { IS(1, TCGETS) } },
+};
+
+/* Connected for good: neither end reaches anybody else. */
+static const struct rule pair_rule = {
+	SYS_socketpair,
+	SECCOMP_RET_ALLOW,
+	{ IS(0, AF_UNIX), IS(1, SOCK_STREAM | SOCK_CLOEXEC), IS(2, 0) },
 };
 
 struct program {
@@ -143,21 +179,27 @@ static void unless_skip(struct program *p, uint32_t value, uint8_t n)
 	emit(p, (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, value, 0, n));
 }
 
-/* Each rule stands for itself: number, argument, action; then the number is loaded again for the next. */
-static void emit_rule(struct program *p, const struct rule *r, uint32_t action)
+/* Each rule stands for itself: number, arguments, action; then the number is loaded again for the next. */
+static void emit_rule(struct program *p, const struct rule *r)
 {
-	unless_skip(p, (uint32_t)r->call, 5);
-	load(p, offsetof(struct seccomp_data, args) + r->arg * sizeof(uint64_t));
-	emit(p, (struct sock_filter)BPF_STMT(BPF_ALU | BPF_AND | BPF_K, r->mask));
-	unless_skip(p, r->value, 1);
-	finish(p, action);
+	unsigned n = 0;
+
+	while (n < TESTS && r->test[n].mask)
+		n++;
+	unless_skip(p, (uint32_t)r->call, (uint8_t)(3 * n + 2));
+	for (const struct test *t = r->test; n; n--, t++) {
+		load(p, offsetof(struct seccomp_data, args) + t->arg * sizeof(uint64_t));
+		emit(p, (struct sock_filter)BPF_STMT(BPF_ALU | BPF_AND | BPF_K, t->mask));
+		unless_skip(p, t->value, (uint8_t)(3 * (n - 1) + 1));
+	}
+	finish(p, r->action);
 	load(p, offsetof(struct seccomp_data, nr));
 }
 
-static void build(struct program *p, bool unix_sockets)
+static void build(struct program *p, bool socket_pairs)
 {
 	/* abort() signals itself; without a pid namespace others of the same user could be reached. */
-	const struct rule self = { SYS_tgkill, 0, UINT32_MAX, (uint32_t)getpid(), SECCOMP_RET_ALLOW };
+	const struct rule self = { SYS_tgkill, SECCOMP_RET_ALLOW, { IS(0, (uint32_t)getpid()) } };
 
 	load(p, offsetof(struct seccomp_data, arch));
 	emit(p, (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, AUDIT_ARCH_X86_64, 1, 0));
@@ -167,21 +209,20 @@ static void build(struct program *p, bool unix_sockets)
 		unless_skip(p, (uint32_t)allowed[i], 1);
 		finish(p, SECCOMP_RET_ALLOW);
 	}
-	emit_rule(p, &self, self.action);
-	for (size_t i = 0; i < ARRAY_SIZE(rules); i++) {
-		bool is_unix = rules[i].call == SYS_socket && rules[i].value == AF_UNIX;
-
-		emit_rule(p, &rules[i], is_unix && unix_sockets ? SECCOMP_RET_ALLOW : rules[i].action);
-	}
+	emit_rule(p, &self);
+	if (socket_pairs)
+		emit_rule(p, &pair_rule);
+	for (size_t i = 0; i < ARRAY_SIZE(rules); i++)
+		emit_rule(p, &rules[i]);
 	finish(p, SECCOMP_RET_KILL_PROCESS);
 }
 
-int filter_load(bool unix_sockets)
+int filter_load(bool socket_pairs)
 {
 	struct program p = { .n = 0 };
 	struct sock_fprog prog;
 
-	build(&p, unix_sockets);
+	build(&p, socket_pairs);
 	if (p.n == MAX_PROGRAM)
 		return -E2BIG;
 	prog = (struct sock_fprog){ .len = p.n, .filter = p.insn };

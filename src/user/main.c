@@ -17,10 +17,10 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "user/control.h"
+#include "user/guestfwd.h"
 #include "user/sandbox.h"
 #include "user/stack.h"
 
@@ -32,10 +32,8 @@ struct helper {
 	struct user_config config;
 	bool configured;
 	int wake; /* pipe: vwire wakes us by a byte */
-	/* guestfwd: the sockets that libslirp connects to */
 	unsigned guestfwds;
-	int listener[USER_GUESTFWD_MAX];
-	uint16_t index[USER_GUESTFWD_MAX];
+	uint16_t index[USER_GUESTFWD_MAX]; /* by which vwire knows them */
 	char resolv[USER_RESOLV_MAX];
 	uint32_t resolv_len;
 };
@@ -74,7 +72,7 @@ static int configure(struct helper *h, const struct user_config *c, const int fd
 	close(fds[0]);
 	if (rc)
 		return rc;
-	h->stack.poll_base = 2 + USER_GUESTFWD_MAX;
+	h->stack.poll_base = 2;
 	h->stack.poll_max = h->stack.poll_base + FLOWS + c->forwards;
 	h->stack.poll = calloc(h->stack.poll_max, sizeof(struct pollfd));
 	if (!h->stack.poll)
@@ -83,9 +81,12 @@ static int configure(struct helper *h, const struct user_config *c, const int fd
 	return stack_init(&h->stack, c, err);
 }
 
-static void socket_path(char *path, size_t size, unsigned n)
+/* The guest connected to a rule. */
+static void on_guestfwd(void *opaque, unsigned n, int fd)
 {
-	snprintf(path, size, "/guestfwd%u", n);
+	struct helper *h = opaque;
+
+	control_spawn(h->index[n], fd);
 }
 
 static int add_guestfwd(struct helper *h, const struct user_guestfwd *g, struct error *err)
@@ -95,12 +96,12 @@ static int add_guestfwd(struct helper *h, const struct user_guestfwd *g, struct 
 
 	if (h->guestfwds == USER_GUESTFWD_MAX)
 		return fail(err, ENOSPC, "at most %d rules", USER_GUESTFWD_MAX);
-	socket_path(path, sizeof(path), h->guestfwds);
+	guestfwd_path(path, sizeof(path), h->guestfwds);
 	rc = stack_add_guestfwd(&h->stack, g, path, err);
 	if (rc)
 		return rc;
-	h->index[h->guestfwds] = g->index;
-	h->listener[h->guestfwds++] = -1;
+	h->index[h->guestfwds++] = g->index;
+	guestfwd_accept(h->guestfwds, on_guestfwd, h);
 	return 0;
 }
 
@@ -119,23 +120,6 @@ static void set_resolv(struct helper *h, const char *text, uint32_t len)
 
 /* ---- lock-down ---- */
 
-static int listen_unix(struct helper *h, unsigned n, struct error *err)
-{
-	struct sockaddr_un a = { .sun_family = AF_UNIX };
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-
-	socket_path(a.sun_path, sizeof(a.sun_path), n);
-	if (fd < 0 || bind(fd, (struct sockaddr *)&a, sizeof(a)) || listen(fd, 16)) {
-		int code = errno;
-
-		if (fd >= 0)
-			close(fd);
-		return fail(err, code, "guestfwd: cannot listen: %s", errno_str(code));
-	}
-	h->listener[n] = fd;
-	return 0;
-}
-
 static int lock_down(struct helper *h, struct error *err)
 {
 	struct sandbox *b = &h->sandbox;
@@ -143,18 +127,11 @@ static int lock_down(struct helper *h, struct error *err)
 
 	b->tftp = *h->config.tftp ? h->config.tftp : NULL;
 	b->pidns = h->config.pidns;
-	b->unix_sockets = h->guestfwds > 0;
-	b->descriptors = FLOWS + h->config.forwards + USER_GUESTFWD_MAX + 16;
+	b->socket_pairs = h->guestfwds > 0;
+	b->descriptors = FLOWS + h->config.forwards + 16;
 	rc = sandbox_enter(b, err);
 	if (rc)
 		return rc;
-	if (h->guestfwds && !(b->layers & 1U << USER_LAYER_MOUNTNS))
-		return fail(err, EPERM, "guestfwd needs a mount namespace, which this system does not permit");
-	for (unsigned i = 0; i < h->guestfwds; i++) {
-		rc = listen_unix(h, i, err);
-		if (rc)
-			return rc;
-	}
 	set_resolv(h, h->resolv, h->resolv_len);
 	rc = sandbox_lock(b, err);
 	/* poll() takes no more entries than there may be descriptors. */
@@ -208,14 +185,6 @@ static bool serve(struct helper *h, bool wait, bool *started)
 
 /* ---- the loop ---- */
 
-static void accept_guestfwd(struct helper *h, unsigned n)
-{
-	int fd = accept4(h->listener[n], NULL, NULL, SOCK_CLOEXEC);
-
-	if (fd >= 0)
-		control_spawn(h->index[n], fd);
-}
-
 static void clear_wake(int fd)
 {
 	char bytes[64];
@@ -230,8 +199,6 @@ static void prepare(struct helper *h)
 
 	p[0] = (struct pollfd){ .fd = h->wake, .events = POLLIN };
 	p[1] = (struct pollfd){ .fd = USER_CTL_FD, .events = POLLIN };
-	for (unsigned i = 0; i < USER_GUESTFWD_MAX; i++)
-		p[2 + i] = (struct pollfd){ .fd = i < h->guestfwds ? h->listener[i] : -1, .events = POLLIN };
 }
 
 static bool turn(struct helper *h)
@@ -252,10 +219,6 @@ static bool turn(struct helper *h)
 	if (s->poll[0].revents)
 		clear_wake(h->wake);
 	stack_poll(s, ready);
-	for (unsigned i = 0; ready > 0 && i < h->guestfwds; i++) {
-		if (s->poll[2 + i].revents)
-			accept_guestfwd(h, i);
-	}
 	return ready <= 0 || !s->poll[1].revents || serve(h, false, &started);
 }
 

@@ -21,17 +21,6 @@
 #define NOBODY	   65534
 #define DATA_LIMIT (512 * MIB) /* address space: libslirp reserves 256 KiB for a connection, and uses what it needs */
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define SANITIZED 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define SANITIZED 1
-#endif
-#endif
-#ifndef SANITIZED
-#define SANITIZED 0
-#endif
-
 /* <sys/mount.h> and <linux/mount.h> cannot both be included: the few calls are made directly. */
 
 static int sys_mount(const char *what, const char *where, const char *type, unsigned long flags, const char *data)
@@ -249,7 +238,7 @@ int sandbox_lock(struct sandbox *s, struct error *err)
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	if (!prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
 		has(s, USER_LAYER_NNP);
-	rc = filter_load(s->unix_sockets);
+	rc = filter_load(s->socket_pairs);
 	if (rc && rc != -EINVAL) /* a kernel without seccomp */
 		return fail(err, -rc, "cannot load the system call filter: %s", errno_str(-rc));
 	if (!rc)

@@ -17,7 +17,7 @@
 
 struct sandbox {
 	const char *tftp;     /* directory, absolute and not "/"; or NULL */
-	bool unix_sockets;    /* guestfwd: libslirp connects to sockets in the root directory */
+	bool socket_pairs;    /* guestfwd: connections to commands (user/guestfwd.h) */
 	bool pidns;	      /* vwire says that we are in one of our own */
 	unsigned descriptors; /* limit; sandbox_lock() makes it what it came to be */
 	/* results */

@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <stdatomic.h>
 #include <jansson.h>
+#include <netinet/in.h>
 #include <signal.h>
 #include <sys/auxv.h>
 #include <sys/mman.h>
@@ -21,18 +22,6 @@
 #include "unit/userguest.h"
 #include "user/filter.h"
 #include "user/proto.h"
-
-/* Then vwire-user keeps the descriptor that reports go to. */
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define SANITIZED 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define SANITIZED 1
-#endif
-#endif
-#ifndef SANITIZED
-#define SANITIZED 0
-#endif
 
 /* ---- vwire-user ---- */
 
@@ -215,6 +204,7 @@ static void test_no_terminal(void **state)
 	assert_non_null(g);
 	pid = helper_pid(g);
 	assert_int_equal(getsid(pid), pid);
+	/* With a sanitizer it keeps the descriptor that reports go to. */
 	for (unsigned fd = 0; fd < 3 - (unsigned)SANITIZED; fd++) {
 		snprintf(path, sizeof(path), "/proc/%d/fd/%u", pid, fd);
 		if (readlink(path, to, sizeof(to) - 1) < 0) {
@@ -226,34 +216,110 @@ static void test_no_terminal(void **state)
 	guest_free(g);
 }
 
-/* The wait status of a process that sends a signal, which is none, behind the filter. */
-static int signal_filtered(bool self)
+/* What a process that calls fn(arg) behind the filter ends with: what fn returns, or minus the signal. */
+static int behind_filter(bool socket_pairs, int (*fn)(const void *arg), const void *arg)
 {
-	pid_t me = getpid(), pid = fork();
+	pid_t pid = fork();
 	int status;
 
 	if (pid == 0) {
-		pid_t to = self ? getpid() : me;
-
 		prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
-		if (filter_load(false))
-			_exit(2);
-		syscall(SYS_tgkill, to, to, 0);
-		_exit(0);
+		syscall(SYS_exit_group, filter_load(socket_pairs) ? 255 : fn(arg));
 	}
 	assert_true(pid > 0);
 	assert_int_equal(waitpid(pid, &status, 0), pid);
-	return status;
+	return WIFSIGNALED(status) ? -WTERMSIG(status) : WEXITSTATUS(status);
+}
+
+/* A signal which is none. */
+static int send_signal(const void *to)
+{
+	pid_t pid = to ? *(const pid_t *)to : getpid();
+
+	return syscall(SYS_tgkill, pid, pid, 0) ? errno : 0;
 }
 
 static void test_signals(void **state)
 {
-	int status = signal_filtered(false);
+	pid_t me = getpid();
 
 	(void)state;
-	assert_true(WIFSIGNALED(status));
-	assert_int_equal(WTERMSIG(status), SIGSYS);
-	assert_int_equal(signal_filtered(true), 0);
+	assert_int_equal(behind_filter(false, send_signal, &me), -SIGSYS);
+	assert_int_equal(behind_filter(false, send_signal, NULL), 0);
+}
+
+static int make_socket(const void *arg)
+{
+	const int *a = arg;
+
+	return syscall(SYS_socket, a[0], a[1], a[2]) < 0 ? errno : 0;
+}
+
+static int make_pair(const void *arg)
+{
+	const int *a = arg;
+	int pair[2];
+
+	return syscall(SYS_socketpair, a[0], a[1], a[2], pair) ? errno : 0;
+}
+
+/* TCP, UDP and pings, and nothing else: neither raw packets nor the services behind UNIX sockets. */
+static void test_sockets(void **state)
+{
+	static const struct {
+		int socket[3], outcome;
+	} all[] = {
+		{ { AF_INET, SOCK_STREAM, 0 }, 0 },
+		{ { AF_INET, SOCK_STREAM | SOCK_CLOEXEC, IPPROTO_TCP }, 0 },
+		{ { AF_INET, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0 }, 0 },
+		{ { AF_INET, SOCK_DGRAM, IPPROTO_UDP }, 0 },
+		{ { AF_INET6, SOCK_STREAM, 0 }, 0 },
+		{ { AF_INET6, SOCK_STREAM, IPPROTO_TCP }, 0 },
+		{ { AF_INET6, SOCK_DGRAM, 0 }, 0 },
+		{ { AF_INET6, SOCK_DGRAM, IPPROTO_UDP }, 0 },
+		{ { AF_INET, SOCK_RAW, IPPROTO_ICMP }, EACCES },
+		{ { AF_INET, SOCK_RAW, IPPROTO_RAW }, EACCES },
+		{ { AF_INET6, SOCK_RAW, IPPROTO_ICMPV6 }, EACCES },
+		{ { AF_INET, 10 /* SOCK_PACKET */, 0 }, EACCES },
+		{ { AF_INET, SOCK_SEQPACKET, 132 /* SCTP */ }, EACCES },
+		{ { AF_INET, SOCK_STREAM, 132 }, EACCES },
+		{ { AF_INET, SOCK_STREAM, 262 /* MPTCP */ }, EACCES },
+		{ { AF_INET, SOCK_DGRAM, 136 /* UDP-Lite */ }, EACCES },
+		{ { AF_INET, SOCK_DGRAM, 115 /* L2TP */ }, EACCES },
+		{ { AF_INET6, SOCK_DGRAM, IPPROTO_ICMP }, EACCES },
+		{ { AF_UNIX, SOCK_STREAM, 0 }, EAFNOSUPPORT },
+		{ { AF_UNIX, SOCK_DGRAM, 0 }, EAFNOSUPPORT },
+		{ { AF_PACKET, SOCK_RAW, 0 }, -SIGSYS },
+		{ { AF_NETLINK, SOCK_RAW, 0 }, -SIGSYS },
+		{ { AF_VSOCK, SOCK_STREAM, 0 }, -SIGSYS },
+	};
+	static const int ping[] = { AF_INET, SOCK_DGRAM, IPPROTO_ICMP },
+			 ping6[] = { AF_INET6, SOCK_DGRAM, IPPROTO_ICMPV6 };
+	int allowed = make_socket(ping);
+
+	(void)state;
+	for (unsigned pairs = 0; pairs < 2; pairs++) {
+		for (size_t i = 0; i < ARRAY_SIZE(all); i++) {
+			if (all[i].socket[0] == AF_INET6 && !all[i].outcome && make_socket(all[i].socket))
+				continue; /* this host has no IPv6 */
+			assert_int_equal(behind_filter(pairs, make_socket, all[i].socket), all[i].outcome);
+		}
+		assert_int_equal(behind_filter(pairs, make_socket, ping), allowed); /* the host's to say */
+		assert_int_equal(behind_filter(pairs, make_socket, ping6), make_socket(ping6));
+	}
+}
+
+/* With guestfwd: pairs of streams, which reach nobody else. */
+static void test_socket_pairs(void **state)
+{
+	static const int stream[] = { AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0 }, dgram[] = { AF_UNIX, SOCK_DGRAM, 0 };
+	static const int inet[] = { AF_INET, SOCK_STREAM, 0 };
+
+	(void)state;
+	assert_int_equal(behind_filter(true, make_pair, stream), 0);
+	assert_int_equal(behind_filter(true, make_pair, dgram), -SIGSYS);
+	assert_int_equal(behind_filter(true, make_pair, inet), -SIGSYS);
+	assert_int_equal(behind_filter(false, make_pair, stream), -SIGSYS);
 }
 
 int main(void)
@@ -261,6 +327,8 @@ int main(void)
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test_teardown(test_no_terminal, guest_teardown),
 		cmocka_unit_test(test_signals),
+		cmocka_unit_test(test_sockets),
+		cmocka_unit_test(test_socket_pairs),
 		cmocka_unit_test_teardown(test_wakes_do_not_block, teardown),
 		cmocka_unit_test_teardown(test_no_descriptor_stays, teardown),
 	};

@@ -835,7 +835,7 @@ static void test_many_flows(void **state)
 	}
 	guest_run(g, 300);
 	assert_alive(g);
-#ifndef __SANITIZE_ADDRESS__ /* which has its own idea of memory */
+#if !SANITIZED /* which have their own idea of memory */
 	assert_true(resident_kib(helper_pid(g)) < 64 * 1024);
 #else
 	(void)resident_kib;
@@ -1037,27 +1037,46 @@ static void test_tftp(void **state)
 
 /* ---- commands ---- */
 
-static void test_guestfwd(void **state)
+/* Say hello to a command and finish; the answer must be `want`. */
+static void say_hello(struct guest *g, struct tcp *t)
 {
-	struct guest *g = must("guestfwd=tcp:10.0.2.100:1234-cmd:tr a-z A-Z");
-	struct tcp t = { 0x0a000264, 40010, 1234, 1000, 0 };
-	struct got *got;
+	assert_true(guest_send(g, frame, build_tcp(frame, t, ACK | PSH, 0, "hello\n", 6)));
+	t->seq += 6;
+	assert_true(guest_send(g, frame, build_tcp(frame, t, ACK | FIN, 0, NULL, 0)));
+}
+
+static void hear(struct guest *g, struct tcp *t, const char *want)
+{
 	char text[8] = "";
 
-	(void)state;
-	introduce(g);
-	connect_out(g, &t);
-	assert_true(guest_send(g, frame, build_tcp(frame, &t, ACK | PSH, 0, "hello\n", 6)));
-	t.seq += 6;
-	assert_true(guest_send(g, frame, build_tcp(frame, &t, ACK | FIN, 0, NULL, 0)));
 	while (!*text) {
-		got = wait_tcp(g, &t);
+		struct got *got = wait_tcp(g, t);
+
 		assert_non_null(got);
 		if (got->len > 54)
 			memcpy(text, got->data + 54, MIN(got->len - 54, sizeof(text) - 1));
 		drop_got(g, got);
 	}
-	assert_string_equal(text, "HELLO\n");
+	assert_string_equal(text, want);
+}
+
+static void test_guestfwd(void **state)
+{
+	struct guest *g =
+		must("guestfwd=tcp:10.0.2.100:1234-cmd:tr a-z A-Z,guestfwd=tcp:10.0.2.101:1234-cmd:tr a-z n-za-m");
+
+	(void)state;
+	introduce(g);
+	for (uint16_t i = 0; i < 3; i++) {
+		struct tcp t = { 0x0a000264, 40010 + i, 1234, 1000, 0 }, u = { 0x0a000265, 40020 + i, 1234, 1000, 0 };
+
+		connect_out(g, &t);
+		connect_out(g, &u);
+		say_hello(g, &u);
+		say_hello(g, &t);
+		hear(g, &t, "HELLO\n");
+		hear(g, &u, "uryyb\n");
+	}
 	guest_free(g);
 }
 
