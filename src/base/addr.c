@@ -295,8 +295,9 @@ int addr_parse_fd(const char *text, int type, int *fd, struct error *err)
 	if (parse_uint(text, 3, INT_MAX, &n, &why))
 		return fail(err, EINVAL, "the number of an open descriptor, 3 or above, is wanted");
 	if (getsockopt((int)n, SOL_SOCKET, SO_TYPE, &have, &len) < 0)
-		return errno == ENOTSOCK ? fail(err, ENOTSOCK, "the descriptor is no socket") :
-					   fail(err, errno, "there is no such descriptor: %s", errno_str(errno));
+		return errno == ENOTSOCK ?
+			       fail(err, ENOTSOCK, "the descriptor is no socket") :
+			       fail(err, errno, "this descriptor is not open; the program that starts vwire opens it");
 	if (have != type)
 		return fail(err, EPROTOTYPE, "the descriptor is a socket for %s; one for %s is needed",
 			    have == SOCK_STREAM ? "a stream of bytes" :
@@ -394,7 +395,7 @@ int addr_parse_hostport(const char *text, unsigned use, struct addr *a, struct e
 	memcpy(host, text + bracket, len);
 	host[len] = 0;
 	if (!len && !(use & ADDR_LISTEN))
-		snprintf(host, sizeof(host), "%s", bracket ? "::1" : "127.0.0.1");
+		strcpy(host, bracket ? "::1" : "127.0.0.1");
 	if (bracket)
 		return resolve_inet(host, colon + 1, AF_INET6, 0, use, a, err);
 	ret = resolve_inet(host, colon + 1, AF_INET, 0, use, a, err);
@@ -402,17 +403,6 @@ int addr_parse_hostport(const char *text, unsigned use, struct addr *a, struct e
 }
 
 /* ---- sockets ---- */
-
-int addr_socket(const struct addr *a, unsigned i, int type)
-{
-	int family = a->e[i].sa.ss_family;
-	int proto = family != AF_UNIX && type == SOCK_STREAM && a->mptcp ? IPPROTO_MPTCP : 0;
-	int fd = socket(family, type | SOCK_NONBLOCK | SOCK_CLOEXEC, proto), only = a->only_v6;
-
-	if (fd >= 0 && family == AF_INET6)
-		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &only, sizeof(only));
-	return fd < 0 ? -errno : fd;
-}
 
 void addr_tune(const struct addr *a, int fd)
 {
@@ -433,4 +423,16 @@ void addr_tune(const struct addr *a, int fd)
 			setsockopt(fd, option[i].level, option[i].name, &option[i].value, sizeof(int));
 	}
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+}
+
+const char *addr_uri(const struct addr *a, const struct endpoint *e, char *buf, size_t size)
+{
+	char text[256];
+	bool is_unix = e->len && e->sa.ss_family == AF_UNIX;
+
+	if (a->type == ADDR_FD)
+		snprintf(buf, size, "fd:%d", a->fd);
+	else
+		snprintf(buf, size, "%s:%s", is_unix ? "unix" : "tcp", endpoint_text(e, text, sizeof(text)));
+	return buf;
 }

@@ -109,7 +109,7 @@ int addr_parse_fd(const char *text, int type, int *fd, struct error *err) __must
 /* The socket options of `a` on a connected or listening socket: keep-alive and, for TCP, no delay of small frames. */
 void addr_tune(const struct addr *a, int fd);
 
-/* socket(2) for candidate `i`: non-blocking, close-on-exec, of SOCK_STREAM or SOCK_DGRAM; or -errno. */
-int addr_socket(const struct addr *a, unsigned i, int type);
+/* "tcp:127.0.0.1:1234", "unix:/run/x", "unix:@x" or "fd:5", as QEMU prints it; `e` is the address. Returns buf. */
+const char *addr_uri(const struct addr *a, const struct endpoint *e, char *buf, size_t size);
 
 #endif

@@ -1,8 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/*
- * Frame accounts for whoever checks them: the environment variable VWIRE_ACCOUNTS=1 asks for them at exit, SIGUSR2 for
- * the state of all clients meanwhile.
- */
+/* Frame accounts for whoever checks them: the environment variable VWIRE_ACCOUNTS=1 asks for them at exit. */
 #ifndef CTL_ACCOUNT_H
 #define CTL_ACCOUNT_H
 
@@ -11,8 +8,5 @@
  * clients are quiesced, so that the figures are exact.
  */
 void accounts_print(void);
-
-/* One line on stderr for each client, "client {...}" with what net_describe() gives, as it is now. Main thread. */
-void accounts_show(void);
 
 #endif

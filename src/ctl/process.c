@@ -11,7 +11,6 @@
 #include <unistd.h>
 
 #include "base/log.h"
-#include "ctl/account.h"
 #include "base/open.h"
 #include "machine/machine.h"
 
@@ -109,7 +108,6 @@ static void our_signals(sigset_t *set)
 	sigaddset(set, SIGTERM);
 	sigaddset(set, SIGINT);
 	sigaddset(set, SIGHUP);
-	sigaddset(set, SIGUSR2);
 }
 
 int signals_block(struct error *err)
@@ -143,10 +141,6 @@ static void on_signal(struct watch *w, uint32_t events)
 	(void)events;
 	if (read(s->fd, &info, sizeof(info)) != sizeof(info))
 		return;
-	if (info.ssi_signo == SIGUSR2) {
-		accounts_show();
-		return;
-	}
 	if (!s->machine) {
 		log_info("%s", signal_reason(info.ssi_signo));
 		loop_stop(s->loop);

@@ -15,7 +15,7 @@
 #include "ctl/types.h"
 
 static const uint8_t nic_mac[6] = { 0x52, 0x54, 0, 0x12, 0x34, 0x56 };
-static int fds_before;
+static int fds_before, inherited;
 
 /* vwire looks for its helper beside itself; a test stands two folders below. */
 static void name_helper(void)
@@ -91,11 +91,17 @@ int try_netdev(struct loop *loop, const char *netdev, struct error *err)
 	return ret;
 }
 
+void bench_inherits(unsigned n)
+{
+	inherited = (int)n;
+}
+
 void bench_open(struct bench *b, const char *netdev, void (*after)(struct bench *b))
 {
 	struct error err = { 0 };
 
-	fds_before = count_fds();
+	fds_before = count_fds() - inherited;
+	inherited = 0;
 	b->loop = loop_new("test", &err);
 	assert_non_null(b->loop);
 	if (try_netdev(b->loop, netdev, &err)) {

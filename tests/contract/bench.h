@@ -23,6 +23,8 @@ int count_fds(void);
 
 /* Make the backend from -netdev options, after `before` and before the wire flows `after` (either may be NULL). */
 void bench_open(struct bench *b, const char *netdev, void (*after)(struct bench *b));
+/* The next backend takes over so many descriptors that are open already: for bench_close() to know. */
+void bench_inherits(unsigned n);
 void bench_close(struct bench *b); /* accounts balance, no descriptor is left: asserted */
 int try_netdev(struct loop *loop, const char *netdev, struct error *err);
 
