@@ -314,7 +314,7 @@ static int make_memory(struct machine *m, struct error *err)
 	if (r < 0)
 		return r;
 	n = memmap_blocks(m->cfg.ram_size, blocks);
-	r = ram_init(&m->ram, blocks, n, err);
+	r = ram_init(&m->ram, blocks, n, RAM_PRIVATE, err);
 	if (r < 0)
 		return r;
 	m->mem = space_new("memory", BIT(52), false);
@@ -369,7 +369,6 @@ struct machine *machine_new(const struct machine_config *cfg, struct loop *main_
 	}
 	m->cfg = *cfg;
 	m->loop = main_loop;
-	m->ram.fd = -1;
 	m->boot.kernel.fd = m->boot.initrd.fd = -1;
 	post_init(&m->post, on_request);
 	if (make_memory(m, err) < 0 || load_kernel(m, err) < 0 || open_serials(m, err) < 0) {
@@ -532,7 +531,7 @@ void machine_free(struct machine *m)
 	if (m->accel)
 		m->accel->destroy(m->accel);
 	boot_close(&m->boot);
-	if (m->ram.fd >= 0)
+	if (m->ram.n)
 		ram_destroy(&m->ram);
 	free(m);
 }

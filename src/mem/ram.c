@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Guest RAM: one memfd, each block mapped between two inaccessible pages; copies for slow paths. */
+/* Guest RAM: anonymous memory or a memfd, each block between two inaccessible pages; copies for slow paths. */
 #include "mem/ram.h"
 
 #include <errno.h>
@@ -42,12 +42,26 @@ static int ram_open(struct ram *r, uint64_t size, struct error *err)
 	return 0;
 }
 
+/* What a block needs beside its contents. */
+static int advise(const struct ram_block *b, struct error *err)
+{
+	/* Hints; a kernel without them works as well. */
+	madvise(b->host, b->size, MADV_HUGEPAGE);
+	madvise(b->host, b->size, MADV_DONTDUMP);
+	/* A promise: scripts and helpers never see it, and a fork copies no page tables of it. */
+	if (madvise(b->host, b->size, MADV_DONTFORK))
+		return fail(err, errno, "cannot keep guest RAM out of child processes: %s", errno_str(errno));
+	return 0;
+}
+
 /*
  * Reserve room for the block, a page around it, and what it takes to have host and guest address agree modulo a huge
  * page, so that KVM can map huge pages. What is reserved beside the block stays as its guard.
  */
 static int map_block(struct ram *r, struct ram_block *b, struct error *err)
 {
+	/* Whether there is that much memory the host's own rules decide; a memfd is only accounted for page by page. */
+	int flags = MAP_FIXED | (r->fd < 0 ? MAP_PRIVATE | MAP_ANONYMOUS : MAP_SHARED | MAP_NORESERVE);
 	uint64_t room = b->size + 2 * PAGE + HUGE_PAGE;
 	uint8_t *area = mmap(NULL, room, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0), *host;
 
@@ -56,25 +70,22 @@ static int map_block(struct ram *r, struct ram_block *b, struct error *err)
 			    errno_str(errno));
 	host = area + PAGE;
 	host += (b->gpa - (uintptr_t)host) % HUGE_PAGE;
-	if (mmap(host, b->size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED | MAP_NORESERVE, r->fd,
-		 (off_t)b->fd_offset) == MAP_FAILED) {
+	if (mmap(host, b->size, PROT_READ | PROT_WRITE, flags, r->fd, (off_t)b->fd_offset) == MAP_FAILED) {
 		int code = errno;
 
 		munmap(area, room);
-		return fail(err, code, "cannot map %llu MiB of guest RAM: %s", b->size / MIB, errno_str(code));
+		return fail(err, code, "cannot map %llu MiB of guest RAM: %s; give a smaller -m", b->size / MIB,
+			    errno_str(code));
 	}
 	if (host > area + PAGE)
 		munmap(area, (size_t)(host - PAGE - area));
 	if (area + room > host + b->size + PAGE)
 		munmap(host + b->size + PAGE, (size_t)(area + room - (host + b->size + PAGE)));
-	/* Hints only; a kernel without them works as well. */
-	madvise(host, b->size, MADV_HUGEPAGE);
-	madvise(host, b->size, MADV_DONTDUMP);
 	b->host = host;
 	return 0;
 }
 
-int ram_init(struct ram *r, const struct ram_block *blocks, unsigned n, struct error *err)
+int ram_init(struct ram *r, const struct ram_block *blocks, unsigned n, enum ram_backing backing, struct error *err)
 {
 	uint64_t size = 0;
 	int ret;
@@ -87,11 +98,12 @@ int ram_init(struct ram *r, const struct ram_block *blocks, unsigned n, struct e
 		r->block[i] = (struct ram_block){ .gpa = blocks[i].gpa, .size = blocks[i].size, .fd_offset = size };
 		size += blocks[i].size;
 	}
-	ret = ram_open(r, size, err);
+	if (backing == RAM_SHARED)
+		ret = ram_open(r, size, err);
 	while (!ret && r->n < n) {
 		ret = map_block(r, &r->block[r->n], err);
 		if (!ret)
-			r->n++;
+			ret = advise(&r->block[r->n++], err);
 	}
 	if (ret)
 		ram_destroy(r);

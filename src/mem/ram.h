@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Guest RAM: a few blocks of one memfd, mapped for good. Nothing moves or goes away while the VM lives, so a
- * translation needs no lock and a host pointer stays valid.
+ * Guest RAM: a few blocks of memory, mapped for good. Nothing moves or goes away while the VM lives, so a translation
+ * needs no lock and a host pointer stays valid.
  *
  * DMA reaches RAM and nothing else: an address in a BAR, a ROM or a hole has no translation. That is what makes a device
  * that writes its own registers (re-entrancy) impossible by construction. A range must lie inside one block, whole.
@@ -16,27 +16,38 @@
 
 #define RAM_BLOCKS_MAX 4
 
+/*
+ * What the memory is. Anonymous memory comes in huge pages wherever the host has them; a memfd does only if the host's
+ * administrator has set shmem_enabled, which no distribution does, so each 4 KiB page costs a fault of its own.
+ */
+enum ram_backing {
+	RAM_PRIVATE, /* anonymous: this process alone has it */
+	RAM_SHARED,  /* one memfd, which other processes can map */
+};
+
 struct ram_block {
 	uint64_t gpa;
 	uint64_t size;
 	uint8_t *host;
-	uint64_t fd_offset;
+	uint64_t fd_offset; /* RAM_SHARED: where the block is in the file */
 };
 
 struct dirty_log;
 
 struct ram {
-	int fd; /* memfd, sealed against changes of its size */
+	int fd; /* RAM_SHARED: the memfd, sealed against changes of its size; else -1 */
 	unsigned n;
 	struct ram_block block[RAM_BLOCKS_MAX]; /* sorted by gpa */
 	struct dirty_log *_Atomic log;		/* NULL: nobody wants to know */
 };
 
 /*
- * Make RAM of `n` blocks (gpa and size filled in, page multiples, sorted). The pages beside each block are inaccessible;
- * the contents are not in core dumps.
+ * Make RAM of `n` blocks (gpa and size filled in, page multiples, sorted), all zero. The pages beside each block are
+ * inaccessible; the contents are not in core dumps, nor in the child of a fork. On an error nothing is left, and `r` is
+ * as ram_destroy() leaves it: without blocks, fd -1.
  */
-int ram_init(struct ram *r, const struct ram_block *blocks, unsigned n, struct error *err) __must_check;
+int ram_init(struct ram *r, const struct ram_block *blocks, unsigned n, enum ram_backing backing,
+	     struct error *err) __must_check;
 void ram_destroy(struct ram *r);
 
 /* Host pointer to [gpa, gpa + len), or NULL unless the whole range is in one block. len 0: gpa must be in a block. */

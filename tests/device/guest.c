@@ -80,7 +80,7 @@ static void ram_open(struct bench *b)
 	};
 	struct error err;
 
-	assert_int_equal(ram_init(&b->ram, blocks, ARRAY_SIZE(blocks), &err), 0);
+	assert_int_equal(ram_init(&b->ram, blocks, ARRAY_SIZE(blocks), RAM_PRIVATE, &err), 0);
 	b->named = calloc(1, ALL_RAM / 8);
 	assert_non_null(b->named);
 	for (uint64_t page = 0; page < ALL_RAM; page += 4096) {

@@ -762,7 +762,7 @@ static void test_sum_of_lengths(void **state)
 	struct ram ram;
 
 	(void)state;
-	assert_int_equal(ram_init(&ram, &block, 1, NULL), 0);
+	assert_int_equal(ram_init(&ram, &block, 1, RAM_PRIVATE, NULL), 0);
 	dma.ram = &ram;
 	atomic_init(&dma.on, true);
 	d = ram_ptr(&ram, 0x10000, 1);

@@ -19,7 +19,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	if (file < 0) {
 		file = memfd_create("kernel", MFD_CLOEXEC);
-		if (file < 0 || ram_init(&ram, &block, 1, &err) < 0)
+		if (file < 0 || ram_init(&ram, &block, 1, RAM_PRIVATE, &err) < 0)
 			abort();
 	}
 	if (ftruncate(file, 0) < 0 || pwrite(file, data, size, 0) != (ssize_t)size)

@@ -364,7 +364,7 @@ static void open_all(void)
 	CHECK(loop);
 	vm_clock_manual();
 	mutex_init(&lock);
-	CHECK(ram_init(&ram, blocks, ARRAY_SIZE(blocks), NULL) == 0);
+	CHECK(ram_init(&ram, blocks, ARRAY_SIZE(blocks), RAM_PRIVATE, NULL) == 0);
 	dma.ram = &ram;
 	wire = (struct net_client){ .ops = &wire_ops,
 				    .kind = NET_KIND_BACKEND,

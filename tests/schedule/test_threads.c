@@ -426,7 +426,7 @@ static void dirty_pages(void)
 {
 	const struct ram_block block = { .size = 16 * DIRTY_PAGE };
 
-	EXPECT(!ram_init(&ram, &block, 1, NULL));
+	EXPECT(!ram_init(&ram, &block, 1, RAM_PRIVATE, NULL));
 	dirty = dirty_log_start(&ram, NULL);
 	EXPECT(dirty);
 	start("net0", write_page);

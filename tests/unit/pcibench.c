@@ -214,7 +214,7 @@ void bench_init(struct bench *b, const struct type *const *types, bool threaded)
 	types_for_test(types);
 	b->mem = space_new("memory", 1ull << 46, false);
 	b->io = space_new("io", 65536, true);
-	assert_int_equal(ram_init(&b->ram, &block, 1, &err), 0);
+	assert_int_equal(ram_init(&b->ram, &block, 1, RAM_PRIVATE, &err), 0);
 	b->loop = loop_new("test", &err);
 	assert_non_null(b->loop);
 	if (threaded)

@@ -26,7 +26,7 @@ static int set_up(void **state)
 	struct ram_block b = { .gpa = 0, .size = RAM_SIZE };
 
 	(void)state;
-	return ram_init(&ram, &b, 1, &err);
+	return ram_init(&ram, &b, 1, RAM_PRIVATE, &err);
 }
 
 static int tear_down(void **state)

@@ -5,7 +5,9 @@
 #include <fcntl.h>
 #include <setjmp.h>
 #include <signal.h>
+#include <stdio.h>
 #include <sys/mman.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "mem/epoch.h"
@@ -20,13 +22,14 @@ static const struct ram_block two_blocks[] = {
 
 /* ---- RAM ---- */
 
-static void ram_is_translated(void **state)
+static const enum ram_backing backings[] = { RAM_PRIVATE, RAM_SHARED };
+
+static void translate(enum ram_backing backing)
 {
 	struct ram r;
 	uint8_t *p;
 
-	(void)state;
-	assert_int_equal(ram_init(&r, two_blocks, 2, &err), 0);
+	assert_int_equal(ram_init(&r, two_blocks, 2, backing, &err), 0);
 	p = ram_ptr(&r, 0, 4096);
 	assert_non_null(p);
 	assert_ptr_equal(ram_ptr(&r, 100, 1), p + 100);
@@ -44,7 +47,15 @@ static void ram_is_translated(void **state)
 	assert_non_null(ram_ptr(&r, 4 * GIB, 64 * KIB));
 	/* Host and guest address agree modulo a huge page. */
 	assert_int_equal((uintptr_t)p % (2 * MIB), 0);
+	assert_int_equal((uintptr_t)ram_ptr(&r, 4 * GIB, 1) % (2 * MIB), 0);
 	ram_destroy(&r);
+}
+
+static void ram_is_translated(void **state)
+{
+	(void)state;
+	for (unsigned i = 0; i < ARRAY_SIZE(backings); i++)
+		translate(backings[i]);
 }
 
 static sigjmp_buf jump;
@@ -62,15 +73,12 @@ static bool faults(volatile uint8_t *p)
 	return false;
 }
 
-static void beside_a_block_is_nothing(void **state)
+static void look_beside_blocks(enum ram_backing backing)
 {
-	struct sigaction sa = { .sa_handler = on_fault }, old;
 	struct ram r;
 	uint8_t *p;
 
-	(void)state;
-	assert_int_equal(ram_init(&r, two_blocks, 2, &err), 0);
-	sigaction(SIGSEGV, &sa, &old);
+	assert_int_equal(ram_init(&r, two_blocks, 2, backing, &err), 0);
 	for (unsigned i = 0; i < 2; i++) {
 		p = r.block[i].host;
 		assert_false(faults(p));
@@ -78,7 +86,89 @@ static void beside_a_block_is_nothing(void **state)
 		assert_true(faults(p - 1));
 		assert_true(faults(p + r.block[i].size));
 	}
+	ram_destroy(&r);
+}
+
+static void beside_a_block_is_nothing(void **state)
+{
+	struct sigaction sa = { .sa_handler = on_fault }, old;
+
+	(void)state;
+	sigaction(SIGSEGV, &sa, &old);
+	for (unsigned i = 0; i < ARRAY_SIZE(backings); i++)
+		look_beside_blocks(backings[i]);
 	sigaction(SIGSEGV, &old, NULL);
+}
+
+/* The kernel's two-letter flags of the mapping at p (proc_pid_smaps(5)), between blanks. */
+static void mapping_flags(const void *p, char *line, int size)
+{
+	FILE *f = fopen("/proc/self/smaps", "re");
+	bool here = false, found = false;
+	uintptr_t from, to;
+
+	assert_non_null(f);
+	while (!found && fgets(line, size, f)) {
+		if (sscanf(line, "%lx-%lx ", &from, &to) == 2)
+			here = from <= (uintptr_t)p && (uintptr_t)p < to;
+		found = here && !strncmp(line, "VmFlags:", 8);
+	}
+	fclose(f);
+	assert_true(found);
+}
+
+static void check_flags(const uint8_t *p)
+{
+	char flags[4096];
+
+	mapping_flags(p, flags, sizeof(flags));
+	assert_non_null(strstr(flags, " dd ")); /* in no core dump */
+	assert_non_null(strstr(flags, " dc ")); /* in no child */
+	if (!access("/sys/kernel/mm/transparent_hugepage", F_OK))
+		assert_non_null(strstr(flags, " hg ")); /* in huge pages */
+}
+
+static bool child_has(void *p)
+{
+	pid_t pid = fork();
+	int status;
+
+	if (!pid)
+		_exit(msync(p, 4096, MS_ASYNC) == 0);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFEXITED(status));
+	return WEXITSTATUS(status);
+}
+
+static void ram_stays_in_its_process(void **state)
+{
+	uint8_t *other = mmap(NULL, 4096, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	(void)state;
+	assert_ptr_not_equal(other, MAP_FAILED);
+	for (unsigned i = 0; i < ARRAY_SIZE(backings); i++) {
+		struct ram r;
+
+		assert_int_equal(ram_init(&r, two_blocks, 2, backings[i], &err), 0);
+		for (unsigned b = 0; b < 2; b++) {
+			check_flags(r.block[b].host);
+			assert_false(child_has(r.block[b].host));
+		}
+		assert_true(child_has(other));
+		ram_destroy(&r);
+		assert_int_equal(r.n, 0);
+		assert_int_equal(r.fd, -1);
+	}
+	munmap(other, 4096);
+}
+
+static void private_ram_is_no_file(void **state)
+{
+	struct ram r;
+
+	(void)state;
+	assert_int_equal(ram_init(&r, two_blocks, 2, RAM_PRIVATE, &err), 0);
+	assert_int_equal(r.fd, -1);
 	ram_destroy(&r);
 }
 
@@ -88,7 +178,7 @@ static void the_file_is_shared_and_sealed(void **state)
 	uint8_t *p;
 
 	(void)state;
-	assert_int_equal(ram_init(&r, two_blocks, 2, &err), 0);
+	assert_int_equal(ram_init(&r, two_blocks, 2, RAM_SHARED, &err), 0);
 	assert_int_equal(ftruncate(r.fd, 0), -1);
 	assert_int_equal(ftruncate(r.fd, GIB), -1);
 	assert_int_equal(fcntl(r.fd, F_ADD_SEALS, F_SEAL_WRITE), -1);
@@ -115,22 +205,26 @@ static void bad_blocks_are_refused(void **state)
 
 	(void)state;
 	for (unsigned i = 0; i < ARRAY_SIZE(bad); i++) {
-		assert_int_equal(ram_init(&r, bad[i], bad[i][1].size ? 2 : 1, &err), -EINVAL);
+		assert_int_equal(ram_init(&r, bad[i], bad[i][1].size ? 2 : 1, RAM_SHARED, &err), -EINVAL);
+		assert_int_equal(r.n, 0);
 		assert_int_equal(r.fd, -1);
 	}
-	assert_int_equal(ram_init(&r, two_blocks, 0, &err), -EINVAL);
-	assert_int_equal(ram_init(&r, two_blocks, RAM_BLOCKS_MAX + 1, &err), -EINVAL);
+	assert_int_equal(ram_init(&r, two_blocks, 0, RAM_PRIVATE, &err), -EINVAL);
+	assert_int_equal(ram_init(&r, two_blocks, RAM_BLOCKS_MAX + 1, RAM_PRIVATE, &err), -EINVAL);
 }
 
 static void too_much_ram_says_so(void **state)
 {
-	const struct ram_block huge = { .gpa = 0, .size = BIT(60) };
+	const struct ram_block much[] = { two_blocks[0], { .gpa = 4 * GIB, .size = BIT(60) } };
 	struct ram r;
 
 	(void)state;
-	assert_true(ram_init(&r, &huge, 1, &err) < 0);
-	assert_non_null(strstr(err.msg, "MiB"));
-	assert_int_equal(r.fd, -1);
+	for (unsigned i = 0; i < ARRAY_SIZE(backings); i++) {
+		assert_true(ram_init(&r, much, 2, backings[i], &err) < 0);
+		assert_non_null(strstr(err.msg, "MiB"));
+		assert_int_equal(r.n, 0);
+		assert_int_equal(r.fd, -1);
+	}
 }
 
 static void dma_copies_only_ram(void **state)
@@ -140,7 +234,7 @@ static void dma_copies_only_ram(void **state)
 	char buf[8] = "";
 
 	(void)state;
-	assert_int_equal(ram_init(&r, two_blocks, 2, &err), 0);
+	assert_int_equal(ram_init(&r, two_blocks, 2, RAM_PRIVATE, &err), 0);
 	assert_int_equal(dma_write(&d, 0, "abc", 4), -EFAULT);
 	d.on = true;
 	assert_int_equal(dma_write(&d, 3 * MIB + 4094, "abc", 4), -EFAULT);
@@ -169,7 +263,7 @@ static void writes_are_logged_by_page(void **state)
 	struct dma d = { .ram = &r, .on = true };
 
 	(void)state;
-	assert_int_equal(ram_init(&r, two_blocks, 2, &err), 0);
+	assert_int_equal(ram_init(&r, two_blocks, 2, RAM_PRIVATE, &err), 0);
 	dma_dirty(&d, 0, 4096);
 	log = dirty_log_start(&r, &err);
 	assert_non_null(log);
@@ -280,6 +374,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(ram_is_translated),
 		cmocka_unit_test(beside_a_block_is_nothing),
+		cmocka_unit_test(ram_stays_in_its_process),
+		cmocka_unit_test(private_ram_is_no_file),
 		cmocka_unit_test(the_file_is_shared_and_sealed),
 		cmocka_unit_test(bad_blocks_are_refused),
 		cmocka_unit_test(too_much_ram_says_so),
