@@ -66,8 +66,8 @@ static int map_block(struct ram *r, struct ram_block *b, struct error *err)
 	uint8_t *area = mmap(NULL, room, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0), *host;
 
 	if (area == MAP_FAILED)
-		return fail(err, errno, "no address space for %llu MiB of guest RAM: %s", b->size / MIB,
-			    errno_str(errno));
+		return fail(err, errno, "no address space for %llu MiB of guest RAM: %s; give a smaller -m",
+			    b->size / MIB, errno_str(errno));
 	host = area + PAGE;
 	host += (b->gpa - (uintptr_t)host) % HUGE_PAGE;
 	if (mmap(host, b->size, PROT_READ | PROT_WRITE, flags, r->fd, (off_t)b->fd_offset) == MAP_FAILED) {
