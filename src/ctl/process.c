@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/prctl.h>
@@ -35,10 +36,22 @@ static int open_standard_fds(struct error *err)
 	return 0;
 }
 
+/*
+ * Queues, wires and backends have tables for the worst case, of which a guest may never use more than the first page.
+ * From the heap they would be cleared, and so taken, whole. malloc() maps what is large only if the top of the heap has
+ * no room for it, so that must be smaller.
+ */
+static void keep_large_tables_untouched(void)
+{
+	mallopt(M_MMAP_THRESHOLD, 64 * KIB);
+	mallopt(M_TOP_PAD, 16 * KIB);
+}
+
 int process_init(struct error *err)
 {
 	struct sigaction ignore = { .sa_handler = SIG_IGN };
 
+	keep_large_tables_untouched();
 	sigaction(SIGPIPE, &ignore, NULL);
 	return open_standard_fds(err);
 }
