@@ -395,7 +395,7 @@ int addr_parse_hostport(const char *text, unsigned use, struct addr *a, struct e
 	memcpy(host, text + bracket, len);
 	host[len] = 0;
 	if (!len && !(use & ADDR_LISTEN))
-		strcpy(host, bracket ? "::1" : "127.0.0.1");
+		snprintf(host, sizeof(host), "%s", bracket ? "::1" : "127.0.0.1");
 	if (bracket)
 		return resolve_inet(host, colon + 1, AF_INET6, 0, use, a, err);
 	ret = resolve_inet(host, colon + 1, AF_INET, 0, use, a, err);

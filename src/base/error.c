@@ -5,19 +5,18 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-int fail(struct error *err, int code, const char *fmt, ...)
+void error_set(struct error *err, const char *fmt, ...)
 {
 	char text[sizeof(err->msg)];
 	va_list ap;
 
 	if (!err)
-		return -code;
+		return;
 	/* Arguments may point into err->msg: the old text is part of many a new one. */
 	va_start(ap, fmt);
 	vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
 	memcpy(err->msg, text, sizeof(text));
-	return -code;
 }
 
 void error_prefix(struct error *err, const char *fmt, ...)

@@ -13,8 +13,19 @@ struct error {
 	char msg[640];
 };
 
-/* Set the text and return -code, so that `return fail(err, EINVAL, "...")` is one statement. code > 0. */
-int fail(struct error *err, int code, const char *fmt, ...) __printf(3, 4);
+/* Set the text, which may be made of the old one. */
+void error_set(struct error *err, const char *fmt, ...) __printf(2, 3);
+
+/*
+ * Set the text and be -code, so that `return fail(err, EINVAL, "...")` is one statement. code > 0. (A macro, so that who
+ * reads the code by machine sees that it is not 0.)
+ */
+#define fail(err, code, ...)                 \
+	({                                   \
+		const int code_ = (code);    \
+		error_set(err, __VA_ARGS__); \
+		-code_;                      \
+	})
 
 /* Put a prefix in front of the text that is there ("-netdev tap,id=n0: "). */
 void error_prefix(struct error *err, const char *fmt, ...) __printf(2, 3);

@@ -84,6 +84,12 @@ int socket_error(int fd);
 int socket_accept(int listener, bool nonblock);
 
 /*
+ * connect(2) a datagram socket to `to`, whatever it was connected to before: it does not wait. 0 or -errno, and then it is
+ * connected as before.
+ */
+int socket_reconnect(int fd, const struct endpoint *to);
+
+/*
  * The request for candidate `i` of an address: to listen there, or to bind datagrams to it, if `use` has ADDR_LISTEN; else
  * to connect to it. Non-blocking; backlog is 1; addr_tune() remains to be called. Of type ADDR_FD: the inherited one.
  */

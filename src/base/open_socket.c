@@ -180,6 +180,11 @@ int socket_error(int fd)
 	return getsockopt(fd, SOL_SOCKET, SO_ERROR, &code, &len) < 0 ? -errno : -code;
 }
 
+int socket_reconnect(int fd, const struct endpoint *to)
+{
+	return connect(fd, sa_of(to), to->len) < 0 ? -errno : 0;
+}
+
 int socket_accept(int listener, bool nonblock)
 {
 	int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC | (nonblock ? SOCK_NONBLOCK : 0));

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Frame accounts at exit. */
+/* Frame accounts at exit, and the state of all clients at any time. */
 #include "ctl/account.h"
 
 #include <jansson.h>
@@ -28,6 +28,23 @@ static void print_client(struct net_client *c, void *arg)
 	(void)arg;
 	print_direction(c, true);
 	print_direction(c, false);
+}
+
+static void show_client(struct net_client *c, void *arg)
+{
+	json_t *o = net_describe(c);
+	char *text = o ? json_dumps(o, JSON_COMPACT | JSON_PRESERVE_ORDER) : NULL;
+
+	(void)arg;
+	if (text)
+		fprintf(stderr, "client %s\n", text);
+	free(text);
+	json_decref(o);
+}
+
+void accounts_show(void)
+{
+	net_client_each(show_client, NULL);
 }
 
 void accounts_print(void)

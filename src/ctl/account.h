@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Frame accounts for whoever checks them: the environment variable VWIRE_ACCOUNTS=1 asks for them at exit. */
+/*
+ * Frame accounts for whoever checks them: the environment variable VWIRE_ACCOUNTS=1 asks for them at exit, SIGUSR2 for
+ * the state of all clients meanwhile.
+ */
 #ifndef CTL_ACCOUNT_H
 #define CTL_ACCOUNT_H
 
@@ -8,5 +11,8 @@
  * clients are quiesced, so that the figures are exact.
  */
 void accounts_print(void);
+
+/* One line on stderr for each client, "client {...}" with what net_describe() gives, as it is now. Main thread. */
+void accounts_show(void);
 
 #endif

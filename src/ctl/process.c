@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "ctl/account.h"
 #include "base/open.h"
 #include "machine/machine.h"
 
@@ -121,6 +122,7 @@ static void our_signals(sigset_t *set)
 	sigaddset(set, SIGTERM);
 	sigaddset(set, SIGINT);
 	sigaddset(set, SIGHUP);
+	sigaddset(set, SIGUSR2);
 }
 
 int signals_block(struct error *err)
@@ -154,6 +156,10 @@ static void on_signal(struct watch *w, uint32_t events)
 	(void)events;
 	if (read(s->fd, &info, sizeof(info)) != sizeof(info))
 		return;
+	if (info.ssi_signo == SIGUSR2) {
+		accounts_show();
+		return;
+	}
 	if (!s->machine) {
 		log_info("%s", signal_reason(info.ssi_signo));
 		loop_stop(s->loop);

@@ -3,6 +3,7 @@
 #include "ctl/types.h"
 
 #include "backend/bridge.h"
+#include "backend/dgram.h"
 #include "backend/socket.h"
 #include "backend/stream.h"
 #include "backend/tap.h"
@@ -34,7 +35,6 @@ const struct type *const all_types[] = {
 #define NOT_YET(sym, text, instead) \
 	static const struct netdev_type not_yet_##sym = { .name = text, .unsupported = instead }
 
-NOT_YET(dgram, "dgram", "bridge, tap and user are offered");
 NOT_YET(l2tpv3, "l2tpv3", "let the host's kernel tunnel (ip l2tp) and bridge a tap to it");
 NOT_YET(passt, "passt", "use user, which needs no program");
 NOT_YET(netmap, "netmap", "bridge, tap and user are offered");
@@ -45,13 +45,13 @@ NOT_YET(vhost_vdpa, "vhost-vdpa", "bridge, tap and user are offered");
 /* clang-format off */
 const struct netdev_type *const netdev_types[] = {
 	&bridge_netdev,
+	&dgram_netdev,
 	&tap_netdev,
 	&user_netdev,
 	&hubport_netdev,
 	&vde_netdev,
 	&socket_netdev,
 	&stream_netdev,
-	&not_yet_dgram,
 	&not_yet_l2tpv3,
 	&not_yet_passt,
 	&not_yet_netmap,

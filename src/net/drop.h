@@ -24,7 +24,10 @@
 	X(QUEUE_FULL, "queue-full", "a bounded queue was full")                                \
 	X(PEER_GONE, "peer-gone", "the program at the other end is gone")                      \
 	X(PREFILTER, "prefilter", "not let through to user networking")                        \
+	X(SPOOF, "spoof", "from another sender than the peer that is configured")              \
 	X(TRUNCATED, "truncated", "cut on the way in")                                         \
+	X(SAME_PORT, "same-port", "its destination is behind the port that it came from")      \
+	X(PORT_VLAN, "port-vlan", "the port of the hub does not carry its VLAN")               \
 	X(STOPPED, "stopped", "the VM or the client was stopped with the frame in hand")
 
 enum net_drop {

@@ -12,36 +12,14 @@
  * Accounts. A frame that enters a port and leaves by n others is one `in`, n - 1 `made` and n `out` in that port's rx, and
  * one `in` in the tx of each of the n. So the sum of rx.out of a hub's ports is the sum of their tx.in.
  */
-#include "net/hub.h"
+#include "net/hub_priv.h"
 
 #include <errno.h>
 #include <inttypes.h>
 #include <jansson.h>
 #include <stdlib.h>
 
-#include "net/frameq.h"
-
 #define DRAIN_BATCHES 4 /* of a port's queue in one go */
-
-struct hub {
-	int32_t id;
-	struct loop *loop;
-	struct list ports; /* changed on the loop */
-	unsigned n_ports;
-	struct batch out; /* of a queue that is drained */
-	struct iovec arena[FRAMEQ_ARENA];
-	struct list node;
-};
-
-struct hub_port {
-	struct net_client c;
-	struct hub *hub;
-	struct list node;
-	struct frameq *queue;
-	struct sleep_hook more; /* the queue is not drained yet, its turn was over */
-	bool owes;		/* its peer was refused a frame, and waits for a wake */
-	unsigned took;		/* frames of the batch in hand */
-};
 
 static struct list hubs = LIST_INIT(hubs); /* main thread's */
 
@@ -74,7 +52,7 @@ static unsigned put_rest(struct hub_port *p, const struct batch *b, unsigned i)
 	return i;
 }
 
-static unsigned give(struct hub_port *p, struct batch *b)
+unsigned hub_give(struct hub_port *p, struct batch *b)
 {
 	unsigned n = frameq_count(p->queue) ? 0 : net_send(&p->c, b);
 
@@ -161,10 +139,12 @@ static unsigned port_send(struct net_client *c, struct batch *b)
 	struct hub_port *from = to_port(c), *p;
 	unsigned took = 0, targets = 0;
 
+	if (from->hub->sw)
+		return switch_send(from->hub->sw, from, b);
 	list_for_each(p, &from->hub->ports, node) {
 		if (p == from || !p->c.peer)
 			continue;
-		p->took = give(p, b);
+		p->took = hub_give(p, b);
 		took = MAX(took, p->took);
 		targets++;
 	}
@@ -177,10 +157,20 @@ static unsigned port_send(struct net_client *c, struct batch *b)
 
 /* ---- client ---- */
 
+static void forget(struct hub_port *p)
+{
+	if (p->hub->sw)
+		switch_forget(p->hub->sw, p);
+}
+
 static void port_wake(struct net_client *c, unsigned what)
 {
+	struct hub_port *p = to_port(c);
+
+	if (!net_link_up(c)) /* a change of the link wakes too */
+		forget(p);
 	if (what & NET_WAKE_ROOM)
-		drain(to_port(c));
+		drain(p);
 }
 
 static void port_quiesce(struct net_client *c)
@@ -190,15 +180,22 @@ static void port_quiesce(struct net_client *c)
 
 static void port_parted(struct net_client *c)
 {
-	drop_queue(to_port(c));
+	struct hub_port *p = to_port(c);
+
+	forget(p);
+	drop_queue(p);
 }
 
 static json_t *port_describe(struct net_client *c)
 {
 	struct hub_port *p = to_port(c);
 
-	return json_pack("{s:i, s:i, s:i}", "hubid", (int)p->hub->id, "ports", (int)p->hub->n_ports, "queued",
-			 (int)frameq_count(p->queue));
+	json_t *o = json_pack("{s:i, s:i, s:i}", "hubid", (int)p->hub->id, "ports", (int)p->hub->n_ports, "queued",
+			      (int)frameq_count(p->queue));
+
+	if (o && p->hub->sw)
+		switch_describe(p->hub->sw, p, o);
+	return o;
 }
 
 static void port_info(struct net_client *c, char *buf, size_t size)
@@ -212,6 +209,8 @@ static void leave(void *arg)
 
 	list_remove(&p->node);
 	p->hub->n_ports--;
+	if (p->hub->sw)
+		switch_ports(p->hub->sw, p->hub->n_ports);
 	wake_givers(p->hub);
 }
 
@@ -226,6 +225,7 @@ static void hub_put(struct hub *h)
 	if (h->n_ports)
 		return;
 	list_remove(&h->node);
+	switch_free(h->sw);
 	free(h);
 }
 
@@ -286,26 +286,68 @@ static struct hub *hub_get(int32_t id, struct loop *loop, struct error *err)
 	return h;
 }
 
-static void enter(void *arg)
-{
-	struct hub_port *p = arg;
+/* ---- what the ports of a hub say of it together ---- */
 
-	list_append(&p->hub->ports, &p->node);
-	p->hub->n_ports++;
+static bool needs_switch(const struct hub_port_config *cfg)
+{
+	return cfg->learning == OPT_ON || cfg->vlan.mode != VLAN_NONE;
 }
 
-static struct hub_port *port_alloc(struct hub *h, const char *id, size_t queue)
+static int check_hub(const struct hub *h, const struct hub_port_config *cfg, struct error *err)
+{
+	if ((cfg->learning == OPT_ON && h->learn_not) || (cfg->learning == OPT_OFF && h->learn))
+		return fail(err, EINVAL,
+			    "learning=%s: another port of hub %" PRId32 " says learning=%s; a hub learns as a whole",
+			    cfg->learning == OPT_ON ? "on" : "off", h->id, cfg->learning == OPT_ON ? "off" : "on");
+	if (cfg->ageing && cfg->learning != OPT_ON)
+		return fail(err, EINVAL,
+			    "ageing=%" PRIu32 " is of use with learning=on only; add that, or leave it out",
+			    cfg->ageing);
+	if (cfg->ageing && h->ageing && cfg->ageing != h->ageing)
+		return fail(err, EINVAL, "ageing=%" PRIu32 ": another port of hub %" PRId32 " says ageing=%" PRIu32,
+			    cfg->ageing, h->id, h->ageing);
+	return 0;
+}
+
+struct entry {
+	struct hub_port *port;
+	const struct hub_port_config *cfg;
+	struct hub_switch *sw; /* for the hub, which has none yet */
+};
+
+static void enter(void *arg)
+{
+	struct entry *e = arg;
+	struct hub *h = e->port->hub;
+
+	list_append(&h->ports, &e->port->node);
+	h->n_ports++;
+	if (e->sw)
+		h->sw = e->sw;
+	if (!h->sw)
+		return;
+	switch_ports(h->sw, h->n_ports);
+	if (e->cfg->learning == OPT_ON)
+		switch_learn(h->sw, (h->ageing ? h->ageing : HUB_AGEING) * (uint64_t)NSEC_PER_SEC);
+	if (e->cfg->vlan.mode != VLAN_NONE)
+		switch_heed_vlans(h->sw);
+}
+
+/* ---- making it ---- */
+
+static struct hub_port *port_alloc(struct hub *h, const char *id, const struct hub_port_config *cfg)
 {
 	struct hub_port *p = calloc(1, sizeof(*p));
 
 	if (!p)
 		return NULL;
-	p->queue = frameq_new(queue);
+	p->queue = frameq_new(cfg->queue);
 	if (!p->queue) {
 		free(p);
 		return NULL;
 	}
 	p->hub = h;
+	p->vlan = cfg->vlan;
 	sleep_hook_init(&p->more, drain_more);
 	p->c.ops = &port_ops;
 	p->c.kind = NET_KIND_PORT;
@@ -316,22 +358,51 @@ static struct hub_port *port_alloc(struct hub *h, const char *id, size_t queue)
 	return p;
 }
 
-struct net_client *hub_port_new(int32_t hubid, const char *id, size_t queue, struct loop *loop, struct error *err)
+static void note(struct hub *h, const struct hub_port_config *cfg)
 {
-	struct hub *h = hub_get(hubid, loop, err);
-	struct hub_port *p;
+	h->learn += cfg->learning == OPT_ON;
+	h->learn_not += cfg->learning == OPT_OFF;
+	if (cfg->ageing)
+		h->ageing = cfg->ageing;
+}
+
+static int port_add(struct entry *e, struct error *err)
+{
+	struct hub *h = e->port->hub;
+	int rc;
+
+	if (needs_switch(e->cfg) && !h->sw) {
+		e->sw = switch_new();
+		if (!e->sw)
+			return fail(err, ENOMEM, "no memory for a switch");
+	}
+	rc = net_client_add(&e->port->c, err);
+	if (rc < 0) {
+		switch_free(e->sw);
+		return rc;
+	}
+	note(h, e->cfg);
+	loop_call(h->loop, enter, e);
+	return 0;
+}
+
+struct net_client *hub_port_new(const struct hub_port_config *cfg, const char *id, struct loop *loop, struct error *err)
+{
+	struct hub *h = hub_get(cfg->hubid, loop, err);
+	struct entry e = { .cfg = cfg };
 
 	if (!h)
 		return NULL;
-	p = port_alloc(h, id, queue);
-	if (!p)
-		fail(err, ENOMEM, "no memory for a port with a queue of %zu bytes; make it smaller by queue=", queue);
-	if (p && net_client_add(&p->c, err) == 0) {
-		loop_call(h->loop, enter, p);
-		return &p->c;
+	if (check_hub(h, cfg, err) == 0) {
+		e.port = port_alloc(h, id, cfg);
+		if (!e.port)
+			fail(err, ENOMEM,
+			     "no memory for a port with a queue of %zu bytes; make it smaller by queue=", cfg->queue);
+		else if (port_add(&e, err) == 0)
+			return &e.port->c;
+		else
+			port_free(e.port);
 	}
-	if (p)
-		port_free(p);
 	hub_put(h);
 	return NULL;
 }
@@ -359,7 +430,7 @@ static bool find_way(const struct hub *h, const struct hub_port *back, struct wa
 	list_for_each(p, &h->ports, node) {
 		char rest[256];
 
-		if (p == back || !p->c.peer || p->c.peer->ops != &port_ops)
+		if ((back && p == back) || !p->c.peer || p->c.peer->ops != &port_ops)
 			continue;
 		q = to_port(p->c.peer);
 		if (!find_way(q->hub, q, w))

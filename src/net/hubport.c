@@ -9,7 +9,14 @@ struct hubport_opts {
 	int32_t hubid;
 	char *netdev;
 	uint64_t queue;
+	uint8_t learning; /* enum onoffauto */
+	uint32_t ageing;
+	unsigned vlan_mode;
+	uint16_t tag;
+	struct strlist trunks;
 };
+
+static const char *const vlan_modes[] = { "none", "access", "trunk", NULL }; /* enum vlan_mode */
 
 #define O(field, name, kind, ...) OPT_F(struct hubport_opts, field, name, kind, __VA_ARGS__)
 
@@ -20,6 +27,17 @@ static const struct opt hubport_options[] = {
 	  .help = "join the port to this backend; without it, to the device that names the port by netdev="),
 	O(queue, "queue", OPT_SIZE, .def = "1M", .min = FRAMEQ_MIN, .max = FRAMEQ_MAX,
 	  .help = "frames, in bytes, that wait for a peer that is slow; what is more is dropped"),
+	O(learning, "learning", OPT_ONOFFAUTO, .def = "auto",
+	  .help = "make the hub a switch that learns which addresses are behind which port; auto: if another port says so"),
+	O(ageing, "ageing", OPT_UINT, .min = 1, .max = 1000000, .arg = "seconds",
+	  .help = "forget an address that was not seen for so long, 300 if no port says it; with learning=on"),
+	O(vlan_mode, "vlan-mode", OPT_ENUM, .def = "none", .choices = vlan_modes,
+	  .help = "what the port is to 802.1Q VLANs: access (one VLAN, without tags), trunk (many, with tags), none: all of "
+		  "them, as they are"),
+	O(tag, "tag", OPT_UINT, .min = 1, .max = VLAN_MAX, .arg = "vlan",
+	  .help = "VLAN of an access port, native VLAN of a trunk; alone it makes an access port"),
+	O(trunks, "trunks", OPT_STRLIST, .arg = "vlan[-vlan][:...]",
+	  .help = "VLANs of a trunk, 0 for frames without a tag; all if not given"),
 	OPT_END,
 };
 
@@ -58,12 +76,17 @@ static int join(struct net_client *port, struct net_client *peer, struct error *
 static int hubport_create(const char *id, const void *opts, struct loop *loop, struct error *err)
 {
 	const struct hubport_opts *o = opts;
+	struct hub_port_config cfg = {
+		.hubid = o->hubid, .queue = o->queue, .learning = o->learning, .ageing = o->ageing
+	};
 	struct net_client *port, *peer = NULL;
-	int rc = o->netdev ? find_peer(o, &peer, err) : 0;
+	int rc = vlan_port_init(&cfg.vlan, o->vlan_mode, o->tag, &o->trunks, err);
 
+	if (rc == 0 && o->netdev)
+		rc = find_peer(o, &peer, err);
 	if (rc < 0)
 		return rc;
-	port = hub_port_new(o->hubid, id, o->queue, loop, err);
+	port = hub_port_new(&cfg, id, loop, err);
 	if (!port)
 		return -EINVAL;
 	return peer ? join(port, peer, err) : 0;
