@@ -387,7 +387,7 @@ static void make_ports(void)
 	for (unsigned i = 0; i < ports; i++) {
 		struct model_port *p = &port[i];
 		struct expected *want = p->want ? p->want : malloc(EXPECTED * sizeof(*want));
-		char name[2][8];
+		char name[2][16];
 
 		*p = (struct model_port){ .up = true, .joined = true, .want = want };
 		p->cfg = (struct hub_port_config){ .queue = FRAMEQ_MIN, .learning = learning ? OPT_ON : OPT_AUTO };

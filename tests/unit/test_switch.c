@@ -17,12 +17,15 @@ static void add_frame(unsigned src, unsigned dst, int tci, size_t len, const str
 	uint8_t *p = frames[batch.n];
 	size_t at = 12;
 
-	memset(p, dst == ALL ? 0xff : 0, 6);
-	memset(p + 6, 0, 6);
-	if (dst != ALL)
+	for (unsigned i = 0; i < 6; i++) {
+		p[i] = dst == ALL ? 0xff : 0;
+		p[6 + i] = 0;
+	}
+	if (dst != ALL) {
 		p[0] = 2;
+		p[5] = (uint8_t)dst;
+	}
 	p[6] = 2;
-	p[5] = (uint8_t)dst;
 	p[11] = (uint8_t)src;
 	if (tci >= 0) {
 		put16(p + 12, ETH_VLAN);
