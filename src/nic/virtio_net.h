@@ -174,6 +174,7 @@ static inline void vnet_copy(void *to, const void *guest, size_t n)
 {
 	memcpy(to, guest, n);
 	__asm__ volatile("" : : "r"(to) : "memory");
+	GUEST_READ(guest, n);
 }
 
 /* Which offloads the guest takes, of the VIRTIO_NET_F_GUEST_* bits in `features` (5.1.6.5.6 uses the same bits). */

@@ -20,29 +20,28 @@
 /* With the header slot no more pieces than writev() takes. */
 #define TX_PIECES (NET_IOV_MAX - 1)
 
-/* The header's copy, and where the frame begins: pieces are cut or skipped. */
-static __attribute__((noinline)) unsigned peel_slow(struct iovec *iov, unsigned cnt, void *hdr)
+/* The header's copy, and where the frame begins: pieces are cut or skipped. The chain is long enough for a header. */
+static __attribute__((noinline)) unsigned peel_slow(struct iovec *iov, struct virtio_net_hdr_mrg_rxbuf *hdr)
 {
-	struct iov_cur cur = iov_cur(iov, cnt);
-	unsigned skip;
+	unsigned done = 0, skip = 0;
 
-	iov_get(&cur, hdr, VNET_HDR_LEN);
-	skip = cnt - (unsigned)cur.cnt;
-	if (cur.cnt && cur.off == cur.iov->iov_len) {
-		skip++;
-		cur.off = 0;
-	}
-	if (cur.off) {
-		iov[skip].iov_base = (uint8_t *)iov[skip].iov_base + cur.off;
-		iov[skip].iov_len -= cur.off;
+	while (done < VNET_HDR_LEN) {
+		struct iovec *v = &iov[skip];
+		unsigned n = (unsigned)MIN(v->iov_len, (size_t)VNET_HDR_LEN - done);
+
+		vnet_copy((uint8_t *)hdr + done, v->iov_base, n);
+		done += n;
+		v->iov_base = (uint8_t *)v->iov_base + n;
+		v->iov_len -= n;
+		skip += !v->iov_len;
 	}
 	return skip;
 }
 
-static inline unsigned peel(struct iovec *iov, unsigned cnt, struct virtio_net_hdr_mrg_rxbuf *hdr)
+static inline unsigned peel(struct iovec *iov, struct virtio_net_hdr_mrg_rxbuf *hdr)
 {
 	if (unlikely(iov->iov_len <= VNET_HDR_LEN))
-		return peel_slow(iov, cnt, hdr);
+		return peel_slow(iov, hdr);
 	vnet_copy(hdr, iov->iov_base, VNET_HDR_LEN);
 	iov->iov_base = (uint8_t *)iov->iov_base + VNET_HDR_LEN;
 	iov->iov_len -= VNET_HDR_LEN;
@@ -63,7 +62,7 @@ static __attribute__((noinline)) enum net_drop flatten(struct vnet_tx *t, struct
 static inline enum net_drop make_frame(struct vnet_pair *p, const struct vchain *c, unsigned at, struct frame *f)
 {
 	struct virtio_net_hdr_mrg_rxbuf hdr;
-	unsigned skip = peel(&p->tx.iov[at], c->n_out, &hdr);
+	unsigned skip = peel(&p->tx.iov[at], &hdr);
 	enum net_drop why;
 
 	*f = (struct frame){

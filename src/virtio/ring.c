@@ -8,7 +8,7 @@
  *	used_published <= used_idx					visible to the driver, filled
  *
  * Guest memory is read by guest_*() alone, one load for each word, so that no value can change between its check and
- * its use; the tests include this file with GUEST_READ defined, to see every load and to change the word behind it.
+ * its use; the tests include this file with GUEST_READ defined (virtio/ring.h).
  *
  * Barriers. There are four places where the order of accesses to shared memory matters:
  *  - avail.idx is loaded with acquire: ring entries and descriptors are read after it.
@@ -23,10 +23,6 @@
 #include <stdatomic.h>
 
 #include "virtio/ring.h"
-
-#ifndef GUEST_READ
-#define GUEST_READ(address, size) ((void)0)
-#endif
 
 /* An indirect table has no alignment to rely on. */
 typedef uint64_t __attribute__((aligned(1))) unaligned_u64;

@@ -24,6 +24,14 @@
 #include "base/counter.h"
 #include "mem/ram.h"
 
+/*
+ * Behind each load of what the driver may change and the device decides by. Tests define it, to see every such load and
+ * to change what lies there.
+ */
+#ifndef GUEST_READ
+#define GUEST_READ(address, size) ((void)0)
+#endif
+
 #define VIRTQ_SIZE_MAX	1024 /* largest that we offer */
 #define VIRTQ_CHAIN_MAX 1024 /* descriptors in one chain, indirect ones counted */
 

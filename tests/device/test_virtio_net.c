@@ -772,6 +772,55 @@ static size_t make_tcp(uint8_t *f, unsigned payload)
 	return 54 + payload;
 }
 
+static uint64_t rewritten;
+
+static void rewrite_headers(struct bench *b, struct batch *batch)
+{
+	(void)batch;
+	memset(at(b, rewritten), 0xee, HDR + 54);
+	memset(b->q[TXQ].desc, 0xee, b->q[TXQ].size * sizeof(struct vring_desc));
+}
+
+/* A frame that goes in segments, more than one batch of them: its headers may change as soon as the first are out. */
+static void test_headers_change_while_cut(void **state)
+{
+	const struct virtio_net_hdr_mrg_rxbuf h = { .hdr = { .flags = VIRTIO_NET_HDR_F_NEEDS_CSUM,
+							     .gso_type = VIRTIO_NET_HDR_GSO_TCPV4,
+							     .gso_size = htole16(500),
+							     .hdr_len = htole16(54),
+							     .csum_start = htole16(34),
+							     .csum_offset = htole16(16) } };
+	static uint8_t kept[128][554];
+	uint32_t len = (uint32_t)make_tcp(big, 64000);
+	uint16_t head;
+	struct bench b;
+
+	(void)state;
+	for (unsigned rewrites = 0; rewrites < 2; rewrites++) {
+		bench_open(&b, NULL);
+		driver_up(&b, ALL_FEATURES);
+		net_takes_changed(&b.wire, 0);
+		b.on_send = rewrites ? rewrite_headers : NULL;
+		assert_int_equal(post_tx(&b, &h, big, len, NULL), 0);
+		rewritten = b.q[TXQ].desc[0].addr;
+		kick(&b.q[TXQ]);
+		settle(&b);
+		assert_int_equal(b.n_sunk, ARRAY_SIZE(kept));
+		for (unsigned i = 0; i < ARRAY_SIZE(kept); i++) {
+			assert_int_equal(b.sunk[i].len, 554);
+			assert_memory_equal(b.sunk[i].data + 54, big + 54 + 500 * i, 500);
+			if (rewrites)
+				assert_memory_equal(b.sunk[i].data, kept[i], 554);
+			memcpy(kept[i], b.sunk[i].data, 554);
+		}
+		assert_true(reap(&b.q[TXQ], &head, NULL));
+		assert_int_equal(head, 0);
+		assert_int_equal(counter_get(&b.nic->tx.made), ARRAY_SIZE(kept) - 1);
+		assert_false(virtio_get_status(b.v) & VIRTIO_STATUS_NEEDS_RESET);
+		bench_close(&b);
+	}
+}
+
 static uint8_t control(struct bench *b, uint8_t class, uint8_t cmd, const void *data, uint32_t len)
 {
 	struct seg s[2] = { { buf(b, 2 + len), 2 + len, false }, { buf(b, 1), 1, true } };
@@ -1093,6 +1142,7 @@ int main(void)
 		cmocka_unit_test(test_break_in_take),
 		cmocka_unit_test(test_link),
 		cmocka_unit_test(test_header_flags),
+		cmocka_unit_test(test_headers_change_while_cut),
 		cmocka_unit_test(test_offloads_off_while_frames_wait),
 		cmocka_unit_test(test_filter),
 		cmocka_unit_test(test_filter_short_frames),
