@@ -152,7 +152,7 @@ static int lookup(struct addr *a, int family, int flags, const char *host, const
 static int family_of(const struct addr_opts *o, const char *prefix, struct error *err)
 {
 	if (o->ipv4 == OPT_OFF && o->ipv6 == OPT_OFF)
-		return fail(err, EINVAL, "%s.ipv4=off and %s.ipv6=off: one of them is needed", prefix, prefix);
+		return fail(err, EINVAL, "%sipv4=off and %sipv6=off: one of them is needed", prefix, prefix);
 	if (o->ipv4 == OPT_OFF || (o->ipv6 == OPT_ON && o->ipv4 != OPT_ON))
 		return AF_INET6;
 	if (o->ipv6 == OPT_OFF || (o->ipv4 == OPT_ON && o->ipv6 != OPT_ON))
@@ -211,10 +211,10 @@ static int check_to(const struct addr_opts *o, const struct addr *a, const char 
 	if (!o->to)
 		return 0;
 	if (!(use & ADDR_LISTEN) || (use & ADDR_DGRAM))
-		return fail(err, EINVAL, "%s.to=%u: a range of ports is for those who listen; leave it out", prefix,
+		return fail(err, EINVAL, "%sto=%u: a range of ports is for those who listen; leave it out", prefix,
 			    o->to);
 	if (o->to < endpoint_port(&a->e[0]))
-		return fail(err, EINVAL, "%s.to=%u is below %s.port=%s; it is the last port to be tried", prefix, o->to,
+		return fail(err, EINVAL, "%sto=%u is below %sport=%s; it is the last port to be tried", prefix, o->to,
 			    prefix, o->port);
 	return 0;
 }
@@ -224,10 +224,10 @@ static int set_tcp(const struct addr_opts *o, struct addr *a, const char *prefix
 	bool keep = o->keep_alive_count || o->keep_alive_idle || o->keep_alive_interval;
 
 	if ((use & ADDR_DGRAM) && (o->keep_alive || keep || o->mptcp))
-		return fail(err, EINVAL, "%s.%s is for TCP; datagrams have no connection, leave it out", prefix,
+		return fail(err, EINVAL, "%s%s is for TCP; datagrams have no connection, leave it out", prefix,
 			    o->mptcp ? "mptcp" : "keep-alive");
 	if (keep && !o->keep_alive)
-		return fail(err, EINVAL, "%s.keep-alive-count, -idle and -interval need %s.keep-alive=on", prefix,
+		return fail(err, EINVAL, "%skeep-alive-count, -idle and -interval need %skeep-alive=on", prefix,
 			    prefix);
 	a->keep_alive = o->keep_alive;
 	a->keep_count = (int)o->keep_alive_count;
@@ -245,14 +245,15 @@ static int inet_opts(const struct addr_opts *o, const char *prefix, unsigned use
 	if (family < 0)
 		return family;
 	if (!o->host)
-		return fail(err, EINVAL, "%s.host is missing (%s.type=inet)", prefix, prefix);
+		return fail(err, EINVAL, "%shost is missing (%stype=inet)", prefix, prefix);
 	if (!o->port || !*o->port)
-		return fail(err, EINVAL, "%s.port is missing (%s.type=inet)", prefix, prefix);
+		return fail(err, EINVAL, "%sport is missing (%stype=inet)", prefix, prefix);
 	if (!*o->host && !(use & ADDR_LISTEN))
-		return fail(err, EINVAL, "%s.host= is empty; name the host at the other end", prefix);
+		return fail(err, EINVAL, "%shost= is empty; name the host at the other end", prefix);
 	ret = resolve_inet(o->host, o->port, family, o->numeric ? AI_NUMERICHOST | AI_NUMERICSERV : 0, use, a, err);
 	if (ret) {
-		error_prefix(err, "%s: ", prefix);
+		if (*prefix)
+			error_prefix(err, "%.*s: ", (int)strlen(prefix) - 1, prefix);
 		return ret;
 	}
 	return check_to(o, a, prefix, use, err) ?: set_tcp(o, a, prefix, use, err);
@@ -266,10 +267,10 @@ static int unix_opts(const struct addr_opts *o, const char *prefix, struct addr 
 	size_t len = o->path ? strlen(o->path) : 0, max = UNIX_MAX - o->abstract;
 
 	if (!len)
-		return fail(err, EINVAL, "%s.path is missing (%s.type=unix)", prefix, prefix);
+		return fail(err, EINVAL, "%spath is missing (%stype=unix)", prefix, prefix);
 	if (len > max)
-		return fail(err, ENAMETOOLONG, "%s.path=%.32s... has %zu bytes; a socket's path has at most %zu",
-			    prefix, o->path, len, max);
+		return fail(err, ENAMETOOLONG, "%spath=%.32s... has %zu bytes; a socket's path has at most %zu", prefix,
+			    o->path, len, max);
 	a->type = ADDR_UNIX;
 	a->n = 1;
 	a->abstract = o->abstract;
@@ -313,11 +314,11 @@ static int fd_opts(const struct addr_opts *o, const char *prefix, unsigned use, 
 	int ret;
 
 	if (!o->str)
-		return fail(err, EINVAL, "%s.str is missing (%s.type=fd)", prefix, prefix);
+		return fail(err, EINVAL, "%sstr is missing (%stype=fd)", prefix, prefix);
 	a->type = ADDR_FD;
 	ret = addr_parse_fd(o->str, use & ADDR_DGRAM ? SOCK_DGRAM : SOCK_STREAM, &a->fd, err);
 	if (ret)
-		error_prefix(err, "%s.str=%.32s: ", prefix, o->str);
+		error_prefix(err, "%sstr=%.32s: ", prefix, o->str);
 	return ret;
 }
 
@@ -347,19 +348,21 @@ static enum addr_type type_of(const char *text)
 	return ADDR_NONE;
 }
 
-int addr_resolve(const struct addr_opts *o, const char *prefix, unsigned use, struct addr *a, struct error *err)
+int addr_resolve(const struct addr_opts *o, const char *name, unsigned use, struct addr *a, struct error *err)
 {
 	enum addr_type type = o->type ? type_of(o->type) : ADDR_NONE;
 	const char *other = foreign(o, type);
+	char prefix[32]; /* with its dot */
 
+	snprintf(prefix, sizeof(prefix), "%s%s", name, *name ? "." : "");
 	memset(a, 0, sizeof(*a));
 	a->fd = -1;
 	if (o->type && !type)
-		return fail(err, EINVAL, "%s.type=%.32s: expected inet, unix or fd", prefix, o->type);
+		return fail(err, EINVAL, "%stype=%.32s: expected inet, unix or fd", prefix, o->type);
 	if (other && !type)
-		return fail(err, EINVAL, "%s.type is missing: inet, unix or fd", prefix);
+		return fail(err, EINVAL, "%stype is missing: inet, unix or fd", prefix);
 	if (other)
-		return fail(err, EINVAL, "%s.%s does not go with %s.type=%s", prefix, other, prefix, o->type);
+		return fail(err, EINVAL, "%s%s does not go with %stype=%s", prefix, other, prefix, o->type);
 	switch (type) {
 	case ADDR_INET:
 		return inet_opts(o, prefix, use, a, err);

@@ -39,7 +39,7 @@ static void catch_fatal(void)
 			sigaction(signals[i], &fatal, NULL);
 }
 
-int terminal_raw(struct error *err)
+int terminal_raw(bool signals, struct error *err)
 {
 	static bool registered;
 	struct termios t;
@@ -47,7 +47,7 @@ int terminal_raw(struct error *err)
 	if (!isatty(STDIN_FILENO) || is_raw)
 		return 0;
 	if (tcgetattr(STDIN_FILENO, &saved) < 0)
-		return fail(err, errno, "-serial stdio: cannot read the terminal's settings: %s", errno_str(errno));
+		return fail(err, errno, "cannot read the terminal's settings: %s", errno_str(errno));
 	if (!registered) {
 		registered = true;
 		atexit(terminal_restore);
@@ -56,12 +56,14 @@ int terminal_raw(struct error *err)
 	t = saved;
 	cfmakeraw(&t);
 	t.c_oflag |= OPOST; /* what vwire itself says still needs its carriage returns */
+	if (signals)
+		t.c_lflag |= ISIG;
 	t.c_cc[VMIN] = 1;
 	t.c_cc[VTIME] = 0;
 	is_raw = 1;
 	if (tcsetattr(STDIN_FILENO, TCSANOW, &t) < 0) {
 		is_raw = 0;
-		return fail(err, errno, "-serial stdio: cannot set the terminal: %s", errno_str(errno));
+		return fail(err, errno, "cannot set the terminal: %s", errno_str(errno));
 	}
 	return 0;
 }

@@ -9,7 +9,8 @@
 #include "base/error.h"
 
 /* Make descriptor 0 raw if it is a terminal. Main thread. */
-int terminal_raw(struct error *err);
+/* `signals`: Ctrl-c and the like still make them. */
+int terminal_raw(bool signals, struct error *err);
 /* As it was, if it was changed. Async-signal-safe, for fatal paths. */
 void terminal_restore(void);
 

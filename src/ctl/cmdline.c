@@ -119,6 +119,8 @@ static int check_choice(const struct cmd *cmd, const char *arg, struct error *er
 
 static int apply_cmd(struct config *cfg, const struct cmd *cmd, const char *arg, struct error *err)
 {
+	int rc;
+
 	switch (cmd->kind) {
 	case CMD_FLAG:
 		*(bool *)((char *)cfg + cmd->offset) = true;
@@ -126,7 +128,8 @@ static int apply_cmd(struct config *cfg, const struct cmd *cmd, const char *arg,
 	case CMD_TEXT:
 		return set_text((char **)((char *)cfg + cmd->offset), arg, cmd->empty_ok, err);
 	case CMD_LIST:
-		return add_text((struct strlist *)((char *)cfg + cmd->offset), arg, err);
+		rc = cmd->apply ? cmd->apply(cfg, cmd, arg, err) : 0;
+		return rc ?: add_text((struct strlist *)((char *)cfg + cmd->offset), arg, err);
 	case CMD_KEYS:
 		return set_keys(cfg, cmd, arg, err);
 	case CMD_CHOICE:

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "char/type.h"
 #include "ctl/nicopts.h"
 #include "ctl/types.h"
 #include "net/netdev.h"
@@ -160,6 +161,21 @@ static void man_netdevs(void)
 	printf(".El\n");
 }
 
+static void man_chardevs(void)
+{
+	printf(".Sh CHARACTER DEVICES\nTypes of\n.Fl chardev ,\nwith the options of each:\n.Bl -tag -width Ds\n");
+	for (const struct chardev_type *const *t = chardev_types; *t; t++) {
+		if ((*t)->unsupported)
+			continue;
+		printf(".It Cm ");
+		man_text((*t)->name);
+		printf("\n");
+		man_line((*t)->help);
+		man_keys((*t)->opts);
+	}
+	printf(".El\n");
+}
+
 static void man_class_keys(const struct class *c)
 {
 	for (; c; c = c->parent) {
@@ -228,5 +244,6 @@ int help_man(struct config *cfg, const struct cmd *cmd, const char *arg, struct 
 	       ".Bl -tag -width Ds\n");
 	class_each("device", false, man_device, &devices);
 	printf(".El\n");
+	man_chardevs();
 	return CMDLINE_DONE;
 }

@@ -7,6 +7,8 @@
 #include <stdio.h>
 
 #include "base/log.h"
+#include "char/char_stdio.h"
+#include "char/chardev.h"
 #include "ctl/account.h"
 #include "ctl/cmdline.h"
 #include "ctl/nicopts.h"
@@ -48,12 +50,32 @@ static void on_exit_request(void *arg, int status)
 
 /* ---- steps ---- */
 
+/* A server may wait for its client. */
+static int make_chardevs(struct vm *vm, struct error *err)
+{
+	for (unsigned i = 0; i < vm->cfg.chardev.n; i++) {
+		const char *text = vm->cfg.chardev.v[i];
+		struct opt_list list;
+		int rc = opt_list_parse(text, "backend", &list, err);
+
+		if (rc == 0)
+			rc = chardev_add(&list, err);
+		opt_list_free(&list);
+		if (rc < 0) {
+			error_prefix(err, "-chardev %.300s: ", text);
+			return rc;
+		}
+	}
+	return 0;
+}
+
 static int make_loops(struct vm *vm, struct error *err)
 {
 	vm->main_loop = loop_new("main", err);
 	if (!vm->main_loop)
 		return -1;
 	net_set_main_loop(vm->main_loop);
+	chardev_set_main_loop(vm->main_loop);
 	if (config_qtest(&vm->cfg)) {
 		vm_clock_manual();
 		vm->net_loop = vm->main_loop;
@@ -81,7 +103,7 @@ static int make_machine(struct vm *vm, struct error *err)
 
 	for (unsigned i = 0; i < cfg->serial.n; i++)
 		mc.serial[i] = cfg->serial.v[i];
-	if (!cfg->serial.n && !cfg->nodefaults && !vm->qtest)
+	if (!cfg->serial.n && !cfg->nodefaults && !vm->qtest && !stdio_user())
 		mc.serial[0] = "stdio";
 	vm->machine = machine_new(&mc, vm->main_loop, err);
 	if (!vm->machine)
@@ -112,6 +134,7 @@ static int options(struct vm *vm, int argc, char **argv, struct error *err)
 	int rc = types_init(all_types, err) ?: config_init(&vm->cfg, err);
 
 	netdev_types_init(netdev_types);
+	chardev_types_init(chardev_types);
 	return rc						?:
 		       cmdline_parse(&vm->cfg, argc, argv, err) ?:
 		       config_check(&vm->cfg, err)		?:
@@ -121,7 +144,8 @@ static int options(struct vm *vm, int argc, char **argv, struct error *err)
 /* -machine none. */
 static int bring_up_wires(struct vm *vm, struct error *err)
 {
-	return signals_block(err)						   ?:
+	return make_chardevs(vm, err)						   ?:
+		       signals_block(err)					   ?:
 		       signals_watch(&vm->signals, NULL, true, vm->main_loop, err) ?:
 		       pidfile_write(&vm->pidfile, vm->cfg.pidfile, err)	   ?:
 		       wiring_add_netdevs(&vm->plan, vm->net_loop, err)		   ?:
@@ -130,9 +154,10 @@ static int bring_up_wires(struct vm *vm, struct error *err)
 
 static int bring_up_guest(struct vm *vm, struct error *err)
 {
-	return make_machine(vm, err)	     ?:
+	return make_chardevs(vm, err)	     ?:
+		       make_machine(vm, err) ?:
 		       choose_accel(vm, err) ?:
-		       /* A serial port may have waited for its connection: only now is a signal ours to handle. */
+		       /* A character device may have waited for its client: only now is a signal ours to handle. */
 		       signals_block(err)						       ?:
 		       signals_watch(&vm->signals, vm->machine, vm->qtest, vm->main_loop, err) ?:
 		       pidfile_write(&vm->pidfile, vm->cfg.pidfile, err)		       ?:
@@ -172,6 +197,7 @@ static void tear_down(struct vm *vm)
 	wiring_remove(&vm->plan);
 	signals_unwatch(&vm->signals);
 	machine_free(vm->machine);
+	chardev_free_all();
 	if (vm->net_loop != vm->main_loop)
 		loop_free(vm->net_loop);
 	qtest_free(vm->qtest);

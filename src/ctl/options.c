@@ -176,28 +176,11 @@ static int choose_accel(struct config *cfg, struct error *err)
 	return 0;
 }
 
-static bool is_stdio(const char *chardev)
+static int check_serial(const struct config *cfg, struct error *err)
 {
-	return !strcmp(chardev, "stdio") || !strcmp(chardev, "mon:stdio");
-}
-
-static int check_serial(struct config *cfg, struct error *err)
-{
-	const char *stdio = cfg->qtest && is_stdio(cfg->qtest) ? "-qtest" : NULL;
-
 	if (cfg->serial.n > MACHINE_SERIALS)
 		return fail(err, ERANGE, "-serial %.200s: there are %d serial ports, no more",
 			    cfg->serial.v[MACHINE_SERIALS], MACHINE_SERIALS);
-	for (unsigned i = 0; i < cfg->serial.n; i++) {
-		char *dev = cfg->serial.v[i];
-
-		if (!is_stdio(dev))
-			continue;
-		if (stdio)
-			return fail(err, EBUSY, "-serial %s: stdio is in use by %s; one thing can use it", dev, stdio);
-		stdio = "another -serial";
-		memmove(dev, "stdio", sizeof("stdio")); /* of mon:stdio there is no mon */
-	}
 	return 0;
 }
 

@@ -87,7 +87,8 @@ struct config {
 	char *pidfile, *uuid;
 	char *qtest, *qtest_log;
 	struct strlist serial;
-	struct strlist global; /* texts; parsed again where they are used */
+	struct strlist chardev; /* texts; parsed again where they are made */
+	struct strlist global;	/* texts; parsed again where they are used */
 	struct net_item *item;
 	unsigned n_items;
 	bool nographic, nodefaults, no_user_config, no_reboot, no_shutdown, paused, enable_kvm, no_hpet;
@@ -118,8 +119,9 @@ struct cmd {
 	const struct opt *keys;
 	const char *implied; /* key of a first bare word */
 	size_t offset;	     /* into struct config */
-	cmd_fn *apply;	     /* CMD_CUSTOM, CMD_HELP: all of it; CMD_KEYS: a check afterwards, or NULL */
-	void (*show)(void);  /* CMD_KEYS: what -option help prints before the keys, or NULL */
+	/* CMD_CUSTOM, CMD_HELP: all of it; CMD_KEYS: a check afterwards; CMD_LIST: one before; or NULL */
+	cmd_fn *apply;
+	void (*show)(void); /* CMD_KEYS: what -option help prints before the keys, or NULL */
 	const char *const *choices;
 	bool empty_ok; /* CMD_TEXT: "" is an argument too */
 };

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "char/chardev.h"
 #include "ctl/help.h"
 #include "ctl/options.h"
 
@@ -12,13 +13,42 @@
 static const char *const none_only[] = { "none", NULL };
 static const char *const no_monitor[] = { "none", "null", NULL };
 
+static int chardev_option_help(const char *type, struct error *err)
+{
+	if (type && strcmp(type, "help") && strcmp(type, "?"))
+		return chardev_type_help(type, stdout, err) ?: CMDLINE_DONE;
+	chardev_help(stdout);
+	return CMDLINE_DONE;
+}
+
+/* Kept as text: nothing exists yet. But help is given at once. */
+static int check_chardev(struct config *cfg, const struct cmd *cmd, const char *arg, struct error *err)
+{
+	struct opt_list list;
+	int rc = opt_list_parse(arg, "backend", &list, err);
+
+	(void)cfg;
+	(void)cmd;
+	if (rc == 0 && opt_list_wants_help(&list))
+		rc = chardev_option_help(opt_list_take(&list, "backend"), err);
+	opt_list_free(&list);
+	return rc;
+}
+
 const struct cmd console_cmds[] = {
 	{ .name = "serial",
 	  .kind = CMD_LIST,
-	  .arg = "stdio|file:path|unix:path[,server=on,wait=off]|null|none",
+	  .arg = "chardev:id|stdio|file:path|unix:path[,option]...|tcp:[host]:port[,option]...|pipe:path|pty|null|none",
 	  .offset = offsetof(struct config, serial),
-	  .help = "Connect the next serial port (up to four). If none is said, the first is stdio. On stdio, Ctrl-a x "
-		  "ends vwire; mon:stdio is taken as stdio" },
+	  .help = "Connect the next serial port (up to four), to a -chardev or to one that is made for it. If none is said, "
+		  "the first is stdio. On stdio, Ctrl-a x ends vwire; mon:stdio is taken as stdio" },
+	{ .name = "chardev",
+	  .kind = CMD_LIST,
+	  .arg = "type,id=name[,option=value]...",
+	  .offset = offsetof(struct config, chardev),
+	  .apply = check_chardev,
+	  .help = "Add a character device, which one front end uses by its id: a serial port, a filter. -chardev help lists "
+		  "the types, -chardev type,help the options of one" },
 	{ .name = "nographic",
 	  .kind = CMD_FLAG,
 	  .offset = offsetof(struct config, nographic),
@@ -150,7 +180,6 @@ const struct cmd help_cmds[] = {
 #define NO_MONITOR   "there is no monitor yet"
 #define NO_MIGRATION "there is no migration yet"
 #define NO_FIRMWARE  "there is no firmware; give a kernel with -kernel"
-#define NO_CHARDEV   "there are no character devices of their own yet; -serial takes stdio, file:, unix:, null"
 #define NO_USB	     "there is no USB"
 #define NO_SMBIOS    "there are no SMBIOS tables"
 #define NO_SHARED_FS "there are no shared folders; use the guest's network"
@@ -198,11 +227,10 @@ const struct cmd refused_cmds[] = {
 	REFUSED("audiodev", "there is no sound"),
 	REFUSED("soundhw", "there is no sound"),
 	REFUSED("parallel", "there is no parallel port"),
-	REFUSED("chardev", NO_CHARDEV),
 	REFUSED("mon", NO_MONITOR),
 	REFUSED("qmp", NO_MONITOR),
 	REFUSED("qmp-pretty", NO_MONITOR),
-	REFUSED("debugcon", NO_CHARDEV),
+	REFUSED("debugcon", "there is no debug port; use a serial port"),
 	REFUSED("gdb", "there is no debugger's port"),
 	REFUSED("s", "there is no debugger's port"),
 	REFUSED("object", "there are no objects of their own yet"),

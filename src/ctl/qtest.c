@@ -17,8 +17,8 @@
 #include "base/log.h"
 #include "base/open.h"
 #include "base/opts.h"
+#include "char/char_stdio.h"
 #include "ctl/qtest.h"
-#include "char/unix_spec.h"
 
 #define LINE_MAX_BYTES (16 * MIB)
 #define READ_BYTES     65536
@@ -61,21 +61,62 @@ static void say_irq(void *opaque, const char *line)
 	qtest_say(opaque, "%s", line);
 }
 
+struct unix_opts {
+	struct addr_opts addr;
+	bool server, wait;
+};
+
+static const struct opt unix_keys[] = {
+	OPT_F(struct unix_opts, addr.path, "path", OPT_STR, .required = true, .help = "path of the socket"),
+	OPT_F(struct unix_opts, addr.abstract, "abstract", OPT_BOOL, .def = "off", .help = "a name without a file"),
+	OPT_F(struct unix_opts, addr.tight, "tight", OPT_BOOL, .def = "on", .help = "no zero bytes behind it"),
+	OPT_F(struct unix_opts, server, "server", OPT_BOOL, .def = "off", .help = "listen, do not connect"),
+	OPT_F(struct unix_opts, wait, "wait", OPT_BOOL, .def = "on", .help = "accepted; nothing runs without commands"),
+	OPT_END,
+};
+
+static void on_client(struct connector *k, int fd)
+{
+	struct qtest *q = container_of(k, struct qtest, connector);
+
+	q->in = q->out = q->own = fd;
+}
+
+static int connect_channel(struct qtest *q, const struct unix_opts *o, struct error *err)
+{
+	struct addr_opts a = o->addr;
+	int rc;
+
+	a.type = "unix";
+	q->connector.loop = q->loop;
+	q->connector.what = "-qtest";
+	q->connector.up = on_client;
+	q->connector.server = o->server;
+	rc = addr_resolve(&a, "", o->server ? ADDR_LISTEN : 0, &q->connector.addr, err);
+	if (rc < 0)
+		return rc;
+	rc = connector_open(&q->connector, err);
+	if (rc < 0 && !o->server)
+		return fail(err, -rc, "%.500s; server=on makes the socket here", err->msg);
+	return rc;
+}
+
 static int open_unix(struct qtest *q, const char *text, struct error *err)
 {
-	struct unix_spec s;
-	int rc = unix_spec_parse(text, &s, err), fd;
+	static const struct opt *const tables[] = { unix_keys, NULL };
+	struct unix_opts o = { .server = false };
+	struct opt_list list;
+	int rc = opt_list_parse(text, "path", &list, err);
 
-	fd = rc < 0 ? rc : unix_spec_open(&s, err);
-	if (fd >= 0 && s.server) {
-		q->listener = fd;
-		q->path = s.path;
-		s.path = NULL;
-	} else if (fd >= 0) {
-		q->in = q->out = q->own = fd;
-	}
-	unix_spec_free(&s);
-	return MIN(fd, 0);
+	if (rc < 0)
+		return rc;
+	rc = opts_defaults(unix_keys, &o, err)			 ?:
+		     opts_apply(unix_keys, &list, &o, true, err) ?:
+		     opts_reject_rest(&list, tables, err)	 ?:
+								   connect_channel(q, &o, err);
+	opts_free(unix_keys, &o);
+	opt_list_free(&list);
+	return rc;
 }
 
 static int open_fd(struct qtest *q, const char *text, struct error *err)
@@ -94,13 +135,21 @@ static int open_fd(struct qtest *q, const char *text, struct error *err)
 	return 0;
 }
 
+static int open_stdio(struct qtest *q, struct error *err)
+{
+	int rc = stdio_claim("-qtest", err);
+
+	if (rc < 0)
+		return rc;
+	q->in = STDIN_FILENO;
+	q->out = STDOUT_FILENO;
+	return 0;
+}
+
 static int open_channel(struct qtest *q, const char *chardev, struct error *err)
 {
-	if (!strcmp(chardev, "stdio")) {
-		q->in = STDIN_FILENO;
-		q->out = STDOUT_FILENO;
-		return 0;
-	}
+	if (!strcmp(chardev, "stdio"))
+		return open_stdio(q, err);
 	if (!strncmp(chardev, "unix:", 5))
 		return open_unix(q, chardev + 5, err);
 	if (!strncmp(chardev, "fd:", 3))
@@ -138,7 +187,7 @@ struct qtest *qtest_new(const char *chardev, const char *log, struct loop *main_
 		return NULL;
 	}
 	q->loop = main_loop;
-	q->in = q->out = q->own = q->listener = -1;
+	q->in = q->out = q->own = -1;
 	if (log && strcmp(log, "none"))
 		rc = open_log(q, log, err);
 	if (rc == 0 && chardev) {
@@ -157,15 +206,13 @@ void qtest_free(struct qtest *q)
 {
 	if (!q)
 		return;
+	if (q->in == STDIN_FILENO && q->own < 0)
+		stdio_release();
+	connector_close(&q->connector);
 	if (q->own >= 0)
 		close(q->own);
-	if (q->listener >= 0)
-		close(q->listener);
-	if (q->path)
-		unlink(q->path);
 	if (q->log)
 		fclose(q->log);
-	free(q->path);
 	free(q->buf);
 	free(q);
 }
@@ -248,30 +295,18 @@ static void read_channel(struct qtest *q)
 	}
 }
 
-static void accept_client(struct qtest *q)
-{
-	int fd = socket_accept(q->listener, false);
-
-	if (fd >= 0)
-		q->in = q->out = q->own = fd;
-}
-
 void qtest_run(struct qtest *q)
 {
 	while (!q->done) {
 		struct pollfd fds[] = {
 			{ .fd = loop_fd(q->loop), .events = POLLIN },
-			{ .fd = q->in >= 0 ? q->in : q->listener, .events = POLLIN },
+			{ .fd = q->in, .events = POLLIN }, /* -1, which is passed over, until there is a client */
 		};
 
 		poll(fds, 2, IDLE_MS);
 		qtest_settle(q);
-		if (q->done || !fds[1].revents)
-			continue;
-		if (q->in >= 0)
+		if (!q->done && fds[1].revents)
 			read_channel(q);
-		else
-			accept_client(q);
 	}
 }
 

@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 #include "ctl/qtest_accel.h"
+#include "loop/connector.h"
 
 struct qtest {
 	struct qtest_accel accel;
@@ -13,8 +14,8 @@ struct qtest {
 	const struct ram *ram;
 	struct space *mem, *io;
 	struct loop *loop;
-	int in, out, own, listener; /* descriptors; < 0: none. `own` is the one to close */
-	char *path;		    /* of the listening socket */
+	int in, out, own; /* descriptors; < 0: none. `own` is the one to close */
+	struct connector connector;
 	FILE *log;
 	char *buf;
 	size_t len, cap;

@@ -9,6 +9,11 @@
 #include "backend/tap.h"
 #include "backend/user.h"
 #include "backend/vde.h"
+#include "char/char_file.h"
+#include "char/char_pty.h"
+#include "char/char_socket.h"
+#include "char/char_stdio.h"
+#include "char/type.h"
 #include "net/hub.h"
 #include "nic/virtio_net.h"
 #include "nic/virtio_net_pci.h"
@@ -58,6 +63,35 @@ const struct netdev_type *const netdev_types[] = {
 	&not_yet_af_xdp,
 	&not_yet_vhost_user,
 	&not_yet_vhost_vdpa,
+	NULL,
+};
+/* clang-format on */
+
+/* Of QEMU's character devices too. */
+#define NO_CHARDEV(sym, text, instead) \
+	static const struct chardev_type no_chardev_##sym = { .name = text, .unsupported = instead }
+
+NO_CHARDEV(udp, "udp", "use socket; datagrams have no one at the other end");
+NO_CHARDEV(serial, "serial", "let socat stand between the host's serial port and a socket");
+NO_CHARDEV(parallel, "parallel", "there is no parallel port");
+NO_CHARDEV(ringbuf, "ringbuf", "use file");
+NO_CHARDEV(mux, "mux", "a character device has one front end here; make one for each");
+NO_CHARDEV(vc, "vc", "there is no display; use stdio or pty");
+
+/* clang-format off */
+const struct chardev_type *const chardev_types[] = {
+	&chardev_file,
+	&chardev_null,
+	&chardev_pipe,
+	&chardev_pty,
+	&chardev_socket,
+	&chardev_stdio,
+	&no_chardev_udp,
+	&no_chardev_serial,
+	&no_chardev_parallel,
+	&no_chardev_ringbuf,
+	&no_chardev_mux,
+	&no_chardev_vc,
 	NULL,
 };
 /* clang-format on */

@@ -351,21 +351,46 @@ int connector_open(struct connector *k, struct error *err)
 	return k->server ? open_server(k, err) : open_client(k, err);
 }
 
-void connector_lost(struct connector *k, const char *why)
+int connector_wait(struct connector *k, struct error *err)
+{
+	struct pollfd p = { .fd = k->listener, .events = POLLIN };
+	int fd;
+
+	do {
+		poll(&p, 1, -1);
+		fd = socket_accept(k->listener, true);
+	} while (fd == -EAGAIN);
+	if (fd < 0)
+		return fail(err, -fd, "cannot accept a connection: %s", errno_str(fd));
+	watch_mod(&k->watch, 0);
+	connected(k, fd);
+	return 0;
+}
+
+static void tell_lost(const struct connector *k, const char *why)
 {
 	char uri[280];
 
 	addr_uri(&k->addr, &k->there, uri, sizeof(uri));
-	snprintf(k->why, sizeof(k->why), "%s", why);
-	if (k->server) {
+	if (k->server)
 		log_limited(LOG_INFO, "%s: %s is gone: %s; listening for the next", k->what, uri, why);
+	else if (k->pause_ns && k->addr.type != ADDR_FD)
+		log_limited(LOG_INFO, "%s: %s is gone: %s; connecting again", k->what, uri, why);
+	else
+		log_warn("%s: %s is gone: %s; the link stays down", k->what, uri, why);
+}
+
+void connector_lost(struct connector *k, const char *why)
+{
+	if (why)
+		tell_lost(k, why);
+	snprintf(k->why, sizeof(k->why), "%s", why ? why : "closed");
+	if (k->server) {
 		k->state = CONNECTOR_LISTENING;
 		watch_mod(&k->watch, EPOLLIN);
 	} else if (k->pause_ns && k->addr.type != ADDR_FD) {
-		log_limited(LOG_INFO, "%s: %s is gone: %s; connecting again", k->what, uri, why);
 		wait_and_retry(k);
 	} else {
-		log_warn("%s: %s is gone: %s; the link stays down", k->what, uri, why);
 		k->state = CONNECTOR_OVER;
 	}
 }

@@ -55,7 +55,12 @@ struct connector {
  * answer. After an error nothing is left.
  */
 int connector_open(struct connector *k, struct error *err) __must_check;
-/* The connection that `up` gave is closed, for this reason: get another one, if that may be. */
+/*
+ * A server's first client: wait for it. Only before the loop runs. -errno if no connection can be accepted at all; then it
+ * still listens.
+ */
+int connector_wait(struct connector *k, struct error *err) __must_check;
+/* The connection that `up` gave is closed, for this reason (NULL: not to be talked of): get another one, if that may be. */
 void connector_lost(struct connector *k, const char *why);
 /* Stop; removes the file of a listening socket. The connection itself is the owner's. Harmless if not opened. */
 void connector_close(struct connector *k);

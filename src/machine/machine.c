@@ -345,13 +345,7 @@ static int open_serials(struct machine *m, struct error *err)
 
 		if (!spec || strcmp(spec, "none") == 0)
 			continue;
-		for (unsigned j = 0; j < i; j++)
-			if (m->chr[j] && m->chr[j]->kind == CHARDEV_STDIO && strstr(spec, "stdio"))
-				return fail(err, EBUSY,
-					    "-serial %s: the terminal is taken by another -serial; use file:PATH, "
-					    "unix:PATH, null or none",
-					    spec);
-		r = chardev_open(spec, m->loop, &m->chr[i], err);
+		r = chardev_open("-serial", spec, &m->chr[i], err);
 		if (r < 0)
 			return r;
 		m->serials |= (unsigned)BIT(i);
@@ -467,6 +461,15 @@ int machine_init_buses(struct machine *m, struct loop *(*place)(void *arg), void
 	return r < 0 ? fail(err, -r, "cannot map the board's devices: %s", errno_str(-r)) : 0;
 }
 
+static int start_serial(struct machine *m, unsigned i, struct error *err)
+{
+	int r = serial_start(&m->serial[i], m->loop, user_quit, m, err);
+
+	if (r < 0)
+		error_prefix(err, "-serial %.200s: ", m->cfg.serial[i]);
+	return r;
+}
+
 int machine_ready(struct machine *m, struct error *err)
 {
 	int r = m->accel->cpus_start(m->accel, err);
@@ -475,7 +478,7 @@ int machine_ready(struct machine *m, struct error *err)
 		r = firmware(m, err);
 	for (unsigned i = 0; r == 0 && i < MACHINE_SERIALS; i++)
 		if (m->serials & BIT(i))
-			r = serial_start(&m->serial[i], user_quit, m, err);
+			r = start_serial(m, i, err);
 	return r;
 }
 

@@ -26,7 +26,7 @@ struct machine_config {
 	const char *kernel, *initrd, *append; /* kernel NULL: none (qtest) */
 	bool no_reboot;			      /* a reset ends the program */
 	bool no_shutdown;		      /* a poweroff pauses */
-	/* "stdio", "file:PATH", "unix:PATH,server=on,wait=off", "null", "none"; NULL: absent */
+	/* As chardev_open() has them: "stdio", "file:PATH", "chardev:ID", ...; "none", NULL: absent */
 	const char *serial[MACHINE_SERIALS];
 };
 

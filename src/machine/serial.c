@@ -48,6 +48,9 @@ enum {
 #define LSR_THRE    0x20
 #define LSR_TEMT    0x40
 
+/* Output waits so long for more, so that a line is one write and not eighty. */
+#define LINE_DELAY (2 * NSEC_PER_MSEC)
+
 #define MSR_CTS 0x10
 #define MSR_DSR 0x20
 #define MSR_RI	0x40
@@ -348,15 +351,20 @@ void serial_init(struct serial *s, const struct irq_chip *irq, unsigned gsi, str
 	serial_reset(s);
 }
 
-int serial_start(struct serial *s, void (*quit)(void *opaque), void *opaque, struct error *err)
+int serial_start(struct serial *s, struct loop *main_loop, void (*quit)(void *opaque), void *opaque, struct error *err)
 {
 	struct chardev_client client = {
-		.capacity = on_capacity, .input = on_input, .room = on_room, .quit = on_quit, .opaque = s
+		.capacity = on_capacity,
+		.input = on_input,
+		.room = on_room,
+		.quit = on_quit,
+		.opaque = s,
+		.delay_ns = LINE_DELAY,
 	};
 
 	s->quit = quit;
 	s->opaque = opaque;
-	return s->chr ? chardev_start(s->chr, &client, err) : 0;
+	return s->chr ? chardev_attach(s->chr, "-serial", &client, main_loop, err) : 0;
 }
 
 void serial_reset(struct serial *s)

@@ -19,7 +19,7 @@ struct serial {
 	struct region region;
 	struct mutex lock; /* guards everything below */
 	struct isa_irq irq;
-	struct chardev *chr; /* owned; NULL: nothing is connected */
+	struct chardev *chr; /* of chardev_open(), owned; NULL: nothing is connected */
 	void (*quit)(void *opaque);
 	void *opaque;
 
@@ -43,7 +43,8 @@ extern const struct serial_place serial_places[4];
 
 void serial_init(struct serial *s, const struct irq_chip *irq, unsigned gsi, struct chardev *chr);
 /* Connect it: input may come from now on. quit(opaque): the user asked for the end at the terminal. */
-int serial_start(struct serial *s, void (*quit)(void *opaque), void *opaque, struct error *err) __must_check;
+int serial_start(struct serial *s, struct loop *main_loop, void (*quit)(void *opaque), void *opaque,
+		 struct error *err) __must_check;
 void serial_reset(struct serial *s);
 void serial_destroy(struct serial *s); /* also the character device */
 

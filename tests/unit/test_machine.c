@@ -13,6 +13,7 @@
 
 #include <asm/bootparam.h>
 
+#include "ctl/types.h"
 #include "machine/machine.h"
 #include "machine/memmap.h"
 #include "mem/epoch.h"
@@ -610,6 +611,7 @@ int main(void)
 		printf("/dev/kvm cannot be used here\n");
 		return 77;
 	}
+	chardev_types_init(chardev_types);
 	if (types_init(types, &err) != 0)
 		return 1;
 	return cmocka_run_group_tests(tests, NULL, NULL);

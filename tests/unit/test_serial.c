@@ -14,6 +14,8 @@
 #include <termios.h>
 #include <unistd.h>
 
+#include "char/type.h"
+#include "ctl/types.h"
 #include "machine/serial.h"
 #include "char/terminal.h"
 
@@ -73,9 +75,9 @@ static void plug(const char *spec)
 	line = false;
 	edges = 0;
 	if (spec)
-		assert_int_equal(chardev_open(spec, loop, &chr, &err), 0);
+		assert_int_equal(chardev_open("-serial", spec, &chr, &err), 0);
 	serial_init(&port, &chip, 4, chr);
-	assert_int_equal(serial_start(&port, quit, NULL, &err), 0);
+	assert_int_equal(serial_start(&port, loop, quit, NULL, &err), 0);
 }
 
 static int set_up(void **state)
@@ -84,6 +86,7 @@ static int set_up(void **state)
 	strcpy(dir, "/tmp/serial.XXXXXX");
 	assert_non_null(mkdtemp(dir));
 	loop = loop_new("test", &err);
+	chardev_set_main_loop(loop);
 	return loop ? 0 : -1;
 }
 
@@ -399,7 +402,7 @@ static void refused(const char *spec, const char *text)
 	struct chardev *c;
 
 	err.msg[0] = 0;
-	assert_true(chardev_open(spec, loop, &c, &err) < 0);
+	assert_true(chardev_open("-serial", spec, &c, &err) < 0);
 	assert_null(c);
 	if (!strstr(err.msg, text))
 		print_error("'%s' lacks '%s'\n", err.msg, text);
@@ -414,7 +417,7 @@ static void bad_specifications_are_explained(void **state)
 
 	(void)state;
 	plug(NULL);
-	refused("pty", "allowed are stdio, file:PATH");
+	refused("ptty", "allowed are stdio, file:PATH");
 	refused("file:", "path");
 	refused("file:/nonexistent/x", "No such file");
 	snprintf(spec, sizeof(spec), "file:%s", dir);
@@ -424,7 +427,7 @@ static void bad_specifications_are_explained(void **state)
 	memset(longest, 'x', sizeof(longest) - 1);
 	longest[sizeof(longest) - 1] = 0;
 	snprintf(spec, sizeof(spec), "unix:%s", longest);
-	refused(spec, "characters");
+	refused(spec, "at most 108");
 	snprintf(spec, sizeof(spec), "%s,server=maybe", in_dir("unix:", "s"));
 	refused(spec, "server");
 	snprintf(spec, sizeof(spec), "%s,sever=on", in_dir("unix:", "s"));
@@ -486,7 +489,7 @@ static void child(int tty)
 
 	dup2(tty, 0);
 	dup2(tty, 1);
-	if (chardev_open("stdio", loop, &c, &err) < 0 || chardev_start(c, &client, &err) < 0)
+	if (chardev_open("-serial", "stdio", &c, &err) < 0 || chardev_attach(c, "test", &client, loop, &err) < 0)
 		_exit(99);
 	if (write(tty, "raw", 3) == 3)
 		pause();
@@ -550,5 +553,6 @@ int main(void)
 		cmocka_unit_test_setup_teardown(the_terminal_is_restored_whatever_happens, set_up, tear_down),
 	};
 
+	chardev_types_init(chardev_types);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
