@@ -47,6 +47,9 @@ static int advise(const struct ram_block *b, struct error *err)
 {
 	/* Hints; a kernel without them works as well. */
 	madvise(b->host, b->size, MADV_HUGEPAGE);
+	/* The start of a PC's memory is boot tables and holes: too little to clear and give a huge page for it. */
+	if (!b->gpa)
+		madvise(b->host, MIN(b->size, HUGE_PAGE), MADV_NOHUGEPAGE);
 	madvise(b->host, b->size, MADV_DONTDUMP);
 	/* A promise: scripts and helpers never see it, and a fork copies no page tables of it. */
 	if (madvise(b->host, b->size, MADV_DONTFORK))

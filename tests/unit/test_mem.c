@@ -117,7 +117,7 @@ static void mapping_flags(const void *p, char *line, int size)
 	assert_true(found);
 }
 
-static void check_flags(const uint8_t *p)
+static void check_flags(const uint8_t *p, const char *huge)
 {
 	char flags[4096];
 
@@ -125,7 +125,7 @@ static void check_flags(const uint8_t *p)
 	assert_non_null(strstr(flags, " dd ")); /* in no core dump */
 	assert_non_null(strstr(flags, " dc ")); /* in no child */
 	if (!access("/sys/kernel/mm/transparent_hugepage", F_OK))
-		assert_non_null(strstr(flags, " hg ")); /* in huge pages */
+		assert_non_null(strstr(flags, huge)); /* " hg ": in huge pages, " nh ": never */
 }
 
 static bool child_has(void *p)
@@ -150,10 +150,12 @@ static void ram_stays_in_its_process(void **state)
 		struct ram r;
 
 		assert_int_equal(ram_init(&r, two_blocks, 2, backings[i], &err), 0);
-		for (unsigned b = 0; b < 2; b++) {
-			check_flags(r.block[b].host);
-			assert_false(child_has(r.block[b].host));
-		}
+		check_flags(r.block[0].host, " nh ");
+		check_flags(r.block[0].host + 2 * MIB, " hg ");
+		check_flags(r.block[1].host, " hg ");
+		assert_false(child_has(r.block[0].host));
+		assert_false(child_has(r.block[0].host + 2 * MIB));
+		assert_false(child_has(r.block[1].host));
 		assert_true(child_has(other));
 		ram_destroy(&r);
 		assert_int_equal(r.n, 0);
