@@ -2,6 +2,7 @@
 /* The table of all kinds of devices and backends: a new one is one new file and one line here. */
 #include "ctl/types.h"
 
+#include "backend/af_xdp.h"
 #include "backend/bridge.h"
 #include "backend/dgram.h"
 #include "backend/socket.h"
@@ -43,12 +44,12 @@ const struct type *const all_types[] = {
 NOT_YET(l2tpv3, "l2tpv3", "let the host's kernel tunnel (ip l2tp) and bridge a tap to it");
 NOT_YET(passt, "passt", "use user, which needs no program");
 NOT_YET(netmap, "netmap", "bridge, tap and user are offered");
-NOT_YET(af_xdp, "af-xdp", "bridge, tap and user are offered");
 NOT_YET(vhost_user, "vhost-user", "bridge, tap and user are offered");
 NOT_YET(vhost_vdpa, "vhost-vdpa", "bridge, tap and user are offered");
 
 /* clang-format off */
 const struct netdev_type *const netdev_types[] = {
+	&af_xdp_netdev,
 	&bridge_netdev,
 	&dgram_netdev,
 	&tap_netdev,
@@ -60,7 +61,6 @@ const struct netdev_type *const netdev_types[] = {
 	&not_yet_l2tpv3,
 	&not_yet_passt,
 	&not_yet_netmap,
-	&not_yet_af_xdp,
 	&not_yet_vhost_user,
 	&not_yet_vhost_vdpa,
 	NULL,

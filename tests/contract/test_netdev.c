@@ -29,6 +29,19 @@ static void tap_up(struct bench *b)
 	assert_true(run_ip("link set vtap0 up"));
 }
 
+static void make_veth(void)
+{
+	assert_true(run_ip("link add vwire0 type veth peer name vfar0"));
+	assert_true(run_ip("link set vwire0 up"));
+	assert_true(run_ip("link set vfar0 up"));
+	assert_true(run_ip("addr add 10.0.2.2/24 dev vfar0"));
+}
+
+static void remove_veth(void)
+{
+	run_ip("link del vwire0");
+}
+
 static void make_bridge(void)
 {
 	if (system("PATH=$PATH:/sbin:/usr/sbin; ip link show vbr0 >/dev/null 2>&1 || "
@@ -194,6 +207,12 @@ static void pair_up(void)
 /* clang-format on */
 
 static const struct row rows[] = {
+	{ .type = "af-xdp",
+	  .netdev = "af-xdp,id=net0,ifname=vwire0,mode=skb",
+	  .largest_ping = 1472,
+	  .waiting = 64,
+	  .before = make_veth,
+	  .end = remove_veth },
 	{ .type = "bridge",
 	  .netdev = "bridge,id=net0,br=vbr0",
 	  .largest_ping = 1472,
