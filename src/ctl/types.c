@@ -5,6 +5,7 @@
 #include "backend/af_xdp.h"
 #include "backend/bridge.h"
 #include "backend/dgram.h"
+#include "backend/passt.h"
 #include "backend/socket.h"
 #include "backend/stream.h"
 #include "backend/tap.h"
@@ -42,7 +43,6 @@ const struct type *const all_types[] = {
 	static const struct netdev_type not_yet_##sym = { .name = text, .unsupported = instead }
 
 NOT_YET(l2tpv3, "l2tpv3", "let the host's kernel tunnel (ip l2tp) and bridge a tap to it");
-NOT_YET(passt, "passt", "use user, which needs no program");
 NOT_YET(netmap, "netmap", "bridge, tap and user are offered");
 NOT_YET(vhost_user, "vhost-user", "bridge, tap and user are offered");
 NOT_YET(vhost_vdpa, "vhost-vdpa", "bridge, tap and user are offered");
@@ -58,8 +58,8 @@ const struct netdev_type *const netdev_types[] = {
 	&vde_netdev,
 	&socket_netdev,
 	&stream_netdev,
+	&passt_netdev,
 	&not_yet_l2tpv3,
-	&not_yet_passt,
 	&not_yet_netmap,
 	&not_yet_vhost_user,
 	&not_yet_vhost_vdpa,

@@ -202,6 +202,32 @@ static void pair_up(void)
 	bench_inherits(1);
 }
 
+/* passt hands pings on to the host, here to an address of its own; it takes addresses from where the default route leads. */
+static void passt_uplink(void)
+{
+	FILE *f = fopen("/proc/sys/net/ipv4/ping_group_range", "w");
+
+	if (system("command -v passt >/dev/null") != 0)
+		skip();
+	if (f) {
+		fputs("0 2147483647", f);
+		fclose(f);
+	}
+	if (run_ip("link show uplink >/dev/null 2>&1"))
+		return;
+	assert_true(run_ip("tuntap add uplink mode tap"));
+	assert_true(run_ip("addr add 10.0.2.15/24 dev uplink"));
+	assert_true(run_ip("link set uplink up"));
+	assert_true(run_ip("route add default via 10.0.2.1"));
+	assert_true(run_ip("addr add 10.0.2.2/32 dev lo"));
+}
+
+static void remove_uplink(void)
+{
+	run_ip("addr del 10.0.2.2/32 dev lo");
+	run_ip("link del uplink");
+}
+
 /* clang-format off */
 #define SOCKET_ROW(t, text, ...) { .type = t, .netdev = text, .largest_ping = 9000, .waiting = 64, .end = responders_end, __VA_ARGS__ }
 /* clang-format on */
@@ -242,6 +268,12 @@ static const struct row rows[] = {
 	SOCKET_ROW("stream", "stream,id=net0,server=on,addr.type=unix,addr.path=vwire-contract,addr.abstract=on",
 		   .after = abstract_connects),
 	SOCKET_ROW("stream", "stream,id=net0,addr.type=fd,addr.str=200", .before = pair_up),
+	{ .type = "passt",
+	  .netdev = "passt,id=net0,ipv6=off",
+	  .largest_ping = 3000, /* sixteen of them are as much as a socket for pings holds */
+	  .waiting = 16,
+	  .before = passt_uplink,
+	  .end = remove_uplink },
 	{ .type = "tap",
 	  .netdev = "tap,id=net0,ifname=vtap0,script=no,downscript=no",
 	  .after = tap_up,
