@@ -95,7 +95,4 @@ int socket_reconnect(int fd, const struct endpoint *to);
  */
 struct open_request addr_request(const struct addr *a, unsigned i, unsigned use);
 
-/* The address of an AF_UNIX socket with a path. -EINVAL with a text if the path is empty or too long. */
-int endpoint_unix(struct endpoint *e, const char *path, struct error *err) __must_check;
-
 #endif

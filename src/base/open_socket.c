@@ -225,15 +225,3 @@ struct open_request addr_request(const struct addr *a, unsigned i, unsigned use)
 	*(listen ? &r.local : &r.remote) = a->e[i];
 	return r;
 }
-
-int endpoint_unix(struct endpoint *e, const char *path, struct error *err)
-{
-	struct sockaddr_un *un = (struct sockaddr_un *)&e->sa;
-
-	if (!*path || strlen(path) >= sizeof(un->sun_path))
-		return fail(err, EINVAL, "the path must have 1 to %zu characters", sizeof(un->sun_path) - 1);
-	*e = (struct endpoint){ .len = sizeof(*un) };
-	un->sun_family = AF_UNIX;
-	memcpy(un->sun_path, path, strlen(path)); /* the rest is zero */
-	return 0;
-}

@@ -17,11 +17,6 @@
 /* The other end hung up, the front end has no room for what it left behind: so long it may be read. */
 #define LINGER	      NSEC_PER_SEC
 
-const char *chardev_label(const struct chardev *c)
-{
-	return c->label;
-}
-
 uint64_t chardev_lost(const struct chardev *c)
 {
 	return counter_get(&c->lost);

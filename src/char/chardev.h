@@ -80,8 +80,6 @@ int chardev_send(struct chardev *c, const struct iovec *iov, unsigned cnt);
 /* The front end has capacity again. Any thread. */
 void chardev_want(struct chardev *c);
 
-/* "chardev m0", "-serial stdio": for messages. */
-const char *chardev_label(const struct chardev *c);
 /* Bytes of output that nobody took. Any thread. */
 uint64_t chardev_lost(const struct chardev *c);
 

@@ -489,21 +489,6 @@ void machine_start(struct machine *m)
 
 /* ---- access ---- */
 
-struct ram *machine_ram(struct machine *m)
-{
-	return &m->ram;
-}
-
-struct space *machine_mem(struct machine *m)
-{
-	return m->mem;
-}
-
-struct space *machine_io(struct machine *m)
-{
-	return m->io;
-}
-
 /* ---- the end ---- */
 
 static void free_board(struct machine *m)

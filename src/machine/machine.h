@@ -59,10 +59,6 @@ void machine_on_exit(struct machine *m, void (*fn)(void *arg, int status), void 
 bool machine_running(const struct machine *m);
 const char *machine_state_name(const struct machine *m); /* QEMU's RunState names */
 
-struct ram *machine_ram(struct machine *m);
-struct space *machine_mem(struct machine *m);
-struct space *machine_io(struct machine *m);
-
 /* Stop everything, free. Restores the terminal. */
 void machine_free(struct machine *m);
 

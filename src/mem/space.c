@@ -526,29 +526,3 @@ bool space_write(struct space *s, uint64_t addr, unsigned size, uint64_t value)
 		counter_add_shared(&r->region->refused, 1);
 	return true;
 }
-
-struct space_spot space_find(struct space *s, uint64_t addr)
-{
-	const struct range *r = map_find(atomic_load(&s->map), addr);
-
-	return r ? (struct space_spot){ r->region, addr - r->start + r->offset } : (struct space_spot){ 0 };
-}
-
-void space_print(struct space *s, void (*line)(void *arg, const char *text), void *arg)
-{
-	int digits = s->pio ? 4 : 8;
-	const struct map *m;
-
-	/* Nobody retires the map while we hold the lock. */
-	mutex_lock(&s->lock);
-	m = atomic_load(&s->map);
-	for (unsigned i = 0; i < m->n_ranges; i++) {
-		const struct range *r = &m->range[i];
-		char text[160];
-
-		snprintf(text, sizeof(text), "%0*" PRIx64 "-%0*" PRIx64 " %s", digits, r->start, digits, r->last,
-			 r->region->name);
-		line(arg, text);
-	}
-	mutex_unlock(&s->lock);
-}

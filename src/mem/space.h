@@ -91,22 +91,11 @@ void space_unmap(struct space *s, struct region *r);
  */
 void space_doorbells_changed(struct space *s, struct region *r);
 
-struct space_spot {
-	struct region *region;
-	uint64_t offset; /* in it */
-};
-
-/* What is at an address; {NULL} if nothing. Main thread, for people and tests. */
-struct space_spot space_find(struct space *s, uint64_t addr);
-
 /*
  * Accesses; a vCPU's thread (inside its epoch) or the qtest server. size 1, 2, 4 or 8. True if a region was there; a
  * read of nothing gives all ones.
  */
 bool space_read(struct space *s, uint64_t addr, unsigned size, uint64_t *value);
 bool space_write(struct space *s, uint64_t addr, unsigned size, uint64_t value);
-
-/* Print the map, for people: "c0000000-c0000fff virtio-net-pci.common". */
-void space_print(struct space *s, void (*line)(void *arg, const char *text), void *arg);
 
 #endif

@@ -187,6 +187,23 @@ static int instance_defaults(struct object *o, const struct class *c, struct err
 	return ret ? ret : opts_defaults(c->type->props, o, err);
 }
 
+/* All but the memory. */
+static void object_deinit(struct object *o)
+{
+	list_remove(&o->node);
+	/* The last child first: what was made later may use what was there before. */
+	for (struct list *n = o->children.prev, *prev; n != &o->children; n = prev) {
+		prev = n->prev;
+		object_free(list_entry(n, struct object, node));
+	}
+	for (const struct class *c = o->class; c; c = c->parent)
+		if (c->type->finalize)
+			c->type->finalize(o);
+	for (const struct class *c = o->class; c; c = c->parent)
+		opts_free(c->type->props, o);
+	free(o->name);
+}
+
 static int object_init(struct object *o, const struct class *c, struct error *err)
 {
 	int ret;
@@ -227,53 +244,12 @@ struct object *object_new(const char *type, struct error *err)
 	return o;
 }
 
-int object_init_embedded(struct object *o, const char *type, struct error *err)
-{
-	const struct class *c = instantiable(type, err);
-	int ret = c ? object_init(o, c, err) : -ENOENT;
-
-	if (!ret)
-		o->embedded = true;
-	return ret;
-}
-
-void object_deinit(struct object *o)
-{
-	const struct class *class = o->class;
-
-	if (!class)
-		return;
-	list_remove(&o->node);
-	/* The last child first: what was made later may use what was there before. */
-	for (struct list *n = o->children.prev, *prev; n != &o->children; n = prev) {
-		prev = n->prev;
-		object_free(list_entry(n, struct object, node));
-	}
-	for (const struct class *c = class; c; c = c->parent)
-		if (c->type->finalize)
-			c->type->finalize(o);
-	for (const struct class *c = class; c; c = c->parent)
-		opts_free(c->type->props, o);
-	free(o->name);
-	o->name = NULL;
-	o->class = NULL;
-}
-
 void object_free(struct object *o)
 {
-	bool embedded;
-
 	if (!o)
 		return;
-	embedded = o->embedded;
 	object_deinit(o);
-	if (!embedded)
-		free(o);
-}
-
-void *object_cast(struct object *o, const char *type)
-{
-	return o && class_is_a(o->class, type) ? o : NULL;
+	free(o);
 }
 
 /* ---- the tree ---- */

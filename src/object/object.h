@@ -51,7 +51,6 @@ struct object {
 	char *name; /* path component; the id of a device made by the user */
 	struct list children;
 	struct list node; /* in parent->children */
-	bool embedded;	  /* lies in memory of its parent, which is freed with the parent */
 };
 
 /* The root of all types. */
@@ -66,11 +65,7 @@ void class_each(const char *base, bool abstract_too, void (*fn)(const struct cla
 
 /* New instance of a type that is not abstract, with property defaults set. NULL and err if there is no such type. */
 struct object *object_new(const char *type, struct error *err);
-/* The same in memory that a parent embeds (instance_size bytes, any contents): finalized with object_deinit(). */
-int object_init_embedded(struct object *o, const char *type, struct error *err) __must_check;
-/* Unlink, free the children, finalize; the memory stays. Harmless if that was done already. */
-void object_deinit(struct object *o);
-/* Unlink from the parent, free the children, finalize, free (not the memory of an embedded one). NULL: nothing. */
+/* Unlink from the parent, free the children, finalize, free. NULL: nothing. */
 void object_free(struct object *o);
 
 void object_adopt(struct object *parent, struct object *child, const char *name);
@@ -84,8 +79,5 @@ int object_get(struct object *o, const char *prop, char *buf, size_t size);
 int object_apply(struct object *o, struct opt_list *l, struct error *err) __must_check;
 /* The help of all properties of a type, its ancestors and its delegate's. */
 void class_help(FILE *out, const struct class *c);
-
-/* Checked downcast: NULL if `o` is not a `type` (tests and core only; device code knows what it was given). */
-void *object_cast(struct object *o, const char *type);
 
 #endif

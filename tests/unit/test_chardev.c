@@ -19,6 +19,7 @@
 #include "char/char_stdio.h"
 #include "char/chardev.h"
 #include "ctl/types.h"
+#include "unix_addr.h"
 
 #define RING 65536
 
@@ -153,7 +154,7 @@ static int dial(const char *path)
 {
 	struct open_request r = { .kind = OPEN_SOCKET, .domain = AF_UNIX, .type = SOCK_STREAM, .nonblock = true };
 
-	assert_int_equal(endpoint_unix(&r.remote, path, &err), 0);
+	r.remote = unix_addr(path);
 	return open_request(&r, &err);
 }
 
@@ -166,7 +167,7 @@ static int serve(const char *path)
 				  .backlog = 5,
 				  .take_over = true };
 
-	assert_int_equal(endpoint_unix(&r.local, path, &err), 0);
+	r.local = unix_addr(path);
 	return open_request(&r, &err);
 }
 

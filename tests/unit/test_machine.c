@@ -188,7 +188,7 @@ static void make(const uint8_t *code, size_t len, struct machine_config cfg)
 
 static volatile uint32_t *mailbox(unsigned off)
 {
-	return ram_ptr(machine_ram(machine), MAILBOX + off, 4);
+	return ram_ptr(machine_accel_env(machine).ram, MAILBOX + off, 4);
 }
 
 static void start(void)
@@ -470,8 +470,8 @@ static void a_string_holds_neither_maps_nor_a_pause_up(void **state)
 
 	(void)state;
 	make(IMAGE(strings), (struct machine_config){ 0 });
-	assert_int_equal(space_map(machine_mem(machine), &mem, 0xd0000000, 0), 0);
-	assert_int_equal(space_map(machine_io(machine), &io, 0xc800, 0), 0);
+	assert_int_equal(space_map(machine_accel_env(machine).mem, &mem, 0xd0000000, 0), 0);
+	assert_int_equal(space_map(machine_accel_env(machine).io, &io, 0xc800, 0), 0);
 	freed = freed_inside = false;
 	accesses = 0;
 	start();
@@ -537,16 +537,16 @@ static void doorbells_ring_without_an_exit(void **state)
 
 	(void)state;
 	make(IMAGE(bells), (struct machine_config){ 0 });
-	assert_int_equal(space_map(machine_mem(machine), &mem, 0xd0000000, 0), 0);
-	assert_int_equal(space_map(machine_io(machine), &io, 0xc800, 0), 0);
+	assert_int_equal(space_map(machine_accel_env(machine).mem, &mem, 0xd0000000, 0), 0);
+	assert_int_equal(space_map(machine_accel_env(machine).io, &io, 0xc800, 0), 0);
 	run();
 	assert_int_equal(status, 0);
 	assert_int_equal(rings(bells[0].fd), 3);
 	assert_int_equal(rings(bells[1].fd), 1);
 	assert_int_equal(rings(port.fd), 1);
 	assert_int_equal(slow_writes, 1); /* the one that did not match */
-	space_unmap(machine_mem(machine), &mem);
-	space_unmap(machine_io(machine), &io);
+	space_unmap(machine_accel_env(machine).mem, &mem);
+	space_unmap(machine_accel_env(machine).io, &io);
 	unmake();
 	close(bells[0].fd);
 	close(bells[1].fd);
