@@ -2,8 +2,8 @@
 /*
  * -netdev bridge: a tap that is a port of a bridge of the host's kernel.
  *
- * With CAP_NET_ADMIN we make the tap, give it the bridge's MTU, put it into the bridge and set it up. Without, the setuid
- * helper of QEMU's packages does all that, if /etc/qemu/bridge.conf allows the bridge to its caller.
+ * With CAP_NET_ADMIN we make the tap, give it the bridge's MTU, put it into the bridge and set it up. Without, the
+ * setuid helper of QEMU's packages does all that, if /etc/qemu/bridge.conf allows the bridge to its caller.
  */
 #include "backend/bridge.h"
 

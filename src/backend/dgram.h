@@ -16,8 +16,8 @@ enum dgram_kind {
 /*
  * Which addresses there are says what it is:
  *	local an inherited socket, no remote	whatever that is connected to
- *	remote a multicast group		local an address that chooses the interface, a socket to receive by, or none
- *	remote an address			local one of the same family, to send from; others' datagrams are dropped
+ *	remote a multicast group	local: an address that chooses the interface, a socket to receive by, or none
+ *	remote an address		local: one of the same family, to send from; others' datagrams are dropped
  */
 struct dgram_wire {
 	enum dgram_kind kind;

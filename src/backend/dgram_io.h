@@ -1,19 +1,19 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The engine of backends whose wire is a datagram socket, one frame a datagram: -netdev socket with udp=, mcast= or fd=,
- * dgram, l2tpv3. It owns the sockets and does what a backend's send, wake, start and quiesce are to do; all of these on
- * the client's loop, the rest on the main thread.
+ * The engine of backends whose wire is a datagram socket, one frame a datagram: -netdev socket with udp=, mcast= or
+ * fd=, dgram, l2tpv3. It owns the sockets and does what a backend's send, wake, start and quiesce are to do; all of
+ * these on the client's loop, the rest on the main thread.
  *
  * Out: a whole batch with one system call, from where the frames lie (dgram_tx.h). EAGAIN is back-pressure: the frames
  * stay with the giver until the socket can be written. Any other error is a frame dropped with a reason; a datagram has
  * no wire that could be broken.
  *
- * In: one system call fills many slots of host memory (dgram_rx.h), whose frames are handed on in batches. What the peer
- * has no room for stays there, counted as held, and the socket is not read until there is room: frames wait in the
+ * In: one system call fills many slots of host memory (dgram_rx.h), whose frames are handed on in batches. What the
+ * peer has no room for stays there, counted as held, and the socket is not read until there is room: frames wait in the
  * kernel's buffer, which bounds them; what it drops it counts (SO_MEMINFO).
  *
- * An error that the socket reports for what was sent before (ICMP, udp(7)) is taken note of by reading it: it is neither
- * the next frame's fault nor a reason to stop.
+ * An error that the socket reports for what was sent before (ICMP, udp(7)) is taken note of by reading it: it is
+ * neither the next frame's fault nor a reason to stop.
  */
 #ifndef BACKEND_DGRAM_IO_H
 #define BACKEND_DGRAM_IO_H

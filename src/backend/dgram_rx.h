@@ -3,9 +3,9 @@
  * Frames in, one a datagram: one recvmmsg(2) fills up to DGRAM_SLOTS slots of host memory, from which batches of frames
  * are handed on. Belongs to its owner (dgram_io.h) and runs on that one's loop.
  *
- * A slot holds the longest datagram that carries a frame, and a byte more, so that a longer one is seen to be cut. On UDP
- * the kernel may put several datagrams of one length and sender into a slot (UDP_GRO, udp(7)); they are told apart by the
- * length that it says. Memory that no datagram needed is never touched.
+ * A slot holds the longest datagram that carries a frame, and a byte more, so that a longer one is seen to be cut. On
+ * UDP the kernel may put several datagrams of one length and sender into a slot (UDP_GRO, udp(7)); they are told apart
+ * by the length that it says. Memory that no datagram needed is never touched.
  */
 #ifndef BACKEND_DGRAM_RX_H
 #define BACKEND_DGRAM_RX_H

@@ -3,9 +3,9 @@
  * Frames out, one a datagram: a batch of frames is one sendmmsg(2) straight from where they lie. Belongs to its owner
  * (dgram_io.h) and runs on that one's loop.
  *
- * On UDP, runs of frames of one length (the last may be shorter) go down the host's stack as one message and are cut into
- * datagrams at its end (UDP_SEGMENT, udp(7)): on the wire they are the same datagrams. Where a path does not take that
- * (its MTU is below the datagram, no checksum offload), it is left off from then on.
+ * On UDP, runs of frames of one length (the last may be shorter) go down the host's stack as one message and are cut
+ * into datagrams at its end (UDP_SEGMENT, udp(7)): on the wire they are the same datagrams. Where a path does not take
+ * that (its MTU is below the datagram, no checksum offload), it is left off from then on.
  */
 #ifndef BACKEND_DGRAM_TX_H
 #define BACKEND_DGRAM_TX_H
@@ -59,7 +59,9 @@ struct dgram_refusal {
 	unsigned frames; /* that the kernel refused with it, behind those that went; of EAGAIN: wait */
 };
 
-/* Send the frames of b from `first` on, without waiting. Returns how many went. b is left as it was but for free slots. */
+/*
+ * Send the frames of b from `first` on, without waiting. Returns how many went. b is left as it was but for free slots.
+ */
 unsigned dgram_tx_send(struct dgram_tx *t, struct batch *b, unsigned first, struct dgram_refusal *r);
 
 /* The frames are not sent at all: their numbers are used up. */

@@ -2,10 +2,10 @@
 /*
  * Reaching a peer that is an AF_UNIX datagram socket with a name, which may come later than we, go, and come back.
  *
- * We are connected to it while it is there: the name is not looked up for every frame, a full queue of the peer's can be
- * waited for, and nobody else can send to us. When it is gone a send says so, and the name is tried again, at most once in
- * a while. Our kernel does not tell that it was replaced by another one, whose datagrams it would refuse to us as those of
- * a stranger; so the name is looked up once a second too.
+ * We are connected to it while it is there: the name is not looked up for every frame, a full queue of the peer's can
+ * be waited for, and nobody else can send to us. When it is gone a send says so, and the name is tried again, at most
+ * once in a while. Our kernel does not tell that it was replaced by another one, whose datagrams it would refuse to us
+ * as those of a stranger; so the name is looked up once a second too.
  */
 #ifndef BACKEND_DGRAM_UNIX_H
 #define BACKEND_DGRAM_UNIX_H

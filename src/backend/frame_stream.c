@@ -2,19 +2,20 @@
 /*
  * Frames over a stream of bytes.
  *
- * Sending. A batch goes out by one sendmsg(): small frames are copied behind their lengths, so that a run of them is one
- * piece; large ones go from where they lie. The kernel may take a part only, and cut a frame: then what is left of that
- * one frame is copied here at once (it was begun, so it must end, whatever its owner does with it meanwhile) and
+ * Sending. A batch goes out by one sendmsg(): small frames are copied behind their lengths, so that a run of them is
+ * one piece; large ones go from where they lie. The kernel may take a part only, and cut a frame: then what is left of
+ * that one frame is copied here at once (it was begun, so it must end, whatever its owner does with it meanwhile) and
  * goes first; the frames behind it stay with the caller. So at most one frame waits here, `held` in the account.
  *
- * Receiving. One recv() takes what there is, up to RX_SIZE, and the frames in it are delivered in batches from there. What
- * the peer has no room for stays in the buffer, and when that is so nothing more is read: the kernel's buffer fills, and
- * then the sender has to wait. A frame in the buffer is counted in when it is delivered, or, as held, at a quiesce.
+ * Receiving. One recv() takes what there is, up to RX_SIZE, and the frames in it are delivered in batches from there.
+ * What the peer has no room for stays in the buffer, and when that is so nothing more is read: the kernel's buffer
+ * fills, and then the sender has to wait. A frame in the buffer is counted in when it is delivered, or, as held, at a
+ * quiesce.
  *
  * The end. A stream whose length word is nonsense cannot be understood from there on: the connection is given up, after
- * the frames before were delivered. So it is at an end of file. An error of the socket ends it at once. A frame of which
- * only a part came, or only a part went, is counted as dropped and forgotten with the connection: the first byte of the
- * next one is the first of a frame, in both directions.
+ * the frames before were delivered. So it is at an end of file. An error of the socket ends it at once. A frame of
+ * which only a part came, or only a part went, is counted as dropped and forgotten with the connection: the first byte
+ * of the next one is the first of a frame, in both directions.
  */
 #include "backend/frame_stream.h"
 

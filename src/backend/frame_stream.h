@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Frames over a stream of bytes: each is its length, 32 bits big-endian, and then itself. What QEMU's -netdev socket and
- * stream speak, and passt.
+ * Frames over a stream of bytes: each is its length, 32 bits big-endian, and then itself. What QEMU's -netdev socket
+ * and stream speak, and passt.
  *
  * One of these belongs to a net client and does its data path; who makes and loses connections is its owner's business.
  * All functions but init and free run on the client's loop.
@@ -15,8 +15,8 @@ struct frame_stream {
 	struct net_client *c;
 	int fd; /* -1: not connected */
 	/*
-	 * The connection is over, for the reason `why`: it was let go of (frame_stream_detach()), and the descriptor is the
-	 * owner's again.
+	 * The connection is over, for the reason `why`: it was let go of (frame_stream_detach()), and the descriptor is
+	 * the owner's again.
 	 */
 	void (*lost)(struct frame_stream *s, const char *why);
 	counter framing_errors;

@@ -14,7 +14,9 @@
  */
 int script_run(const char *path, const char *arg, unsigned timeout_ms, struct error *err) __must_check;
 
-/* The same for any arguments (argv[0] is the path, NULL at the end). The program inherits keep_fd too, if it is not -1. */
+/*
+ * The same for any arguments (argv[0] is the path, NULL at the end). The program inherits keep_fd too, if it is not -1.
+ */
 int program_run(char *const argv[], int keep_fd, unsigned timeout_ms, struct error *err) __must_check;
 
 #endif

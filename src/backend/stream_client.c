@@ -2,8 +2,9 @@
 /*
  * A net client at one end of a byte stream.
  *
- * A connection's way: the connector gives it to main, main gives it to the loop (attach). When it ends, the loop lets go of
- * it first and posts; main closes it then and asks for another. So a descriptor is closed only when no loop can use it.
+ * A connection's way: the connector gives it to main, main gives it to the loop (attach). When it ends, the loop lets
+ * go of it first and posts; main closes it then and asks for another. So a descriptor is closed only when no loop can
+ * use it.
  */
 #include "backend/stream_client.h"
 

@@ -34,8 +34,8 @@ int stream_client_init(struct stream_client *s, const char *id, const struct net
 void stream_client_end(struct stream_client *s);
 
 /*
- * The whole of a kind that consists of a connection only: a client in the registry, whose connector has begun. Destroyed by
- * its ops. On an error nothing is left.
+ * The whole of a kind that consists of a connection only: a client in the registry, whose connector has begun.
+ * Destroyed by its ops. On an error nothing is left.
  */
 struct stream_setup {
 	const struct net_client_ops *ops;

@@ -9,12 +9,12 @@
  * traffic that comes one frame at a time (requests and answers) is read with one call a frame instead of two. A round
  * reads on to the end while rounds find more than one frame, and now and then to find out.
  *
- * When the peer has no room the tap is not watched for input until NET_WAKE_ROOM: frames wait in the kernel's queue, whose
- * length bounds them.
+ * When the peer has no room the tap is not watched for input until NET_WAKE_ROOM: frames wait in the kernel's queue,
+ * whose length bounds them.
  *
- * An interface that is down is no broken wire: what is written is counted as tap-down. One that was deleted is: the link
- * goes down, and once a second we look whether there is one of that name again, and attach to it. It is never made anew by
- * us.
+ * An interface that is down is no broken wire: what is written is counted as tap-down. One that was deleted is: the
+ * link goes down, and once a second we look whether there is one of that name again, and attach to it. It is never made
+ * anew by us.
  *
  * A guest may change what it takes as often as it likes, and to tell the kernel takes a lock that all of the host's
  * network configuration waits for (the rtnl mutex). So it is told a few times at once, and then only now and then, by a
@@ -231,7 +231,8 @@ static enum round read_error(struct tap *t, int code)
 
 /*
  * Where to read to: the window in place, if it holds any frame; else rx_iov[], with window and spill buffer one behind
- * the other. *w becomes the part of the window that has a place there. Returns the pieces; the header's slot is in front.
+ * the other. *w becomes the part of the window that has a place there. Returns the pieces; the header's slot is in
+ * front.
  */
 static unsigned gather(struct tap *t, struct net_window *w)
 {

@@ -188,7 +188,9 @@ int tap_dev_take(struct tap_dev *d, int fd, int sndbuf, struct error *err)
 		return ret;
 	if (fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK) < 0)
 		return fail(err, errno, "%s", errno_str(errno));
-	/* One of several, maybe: the kernel is to use it when it is read. (It refuses if who opened it has done that.) */
+	/*
+	 * One of several, maybe: the kernel is to use it when it is read. (It refuses if who opened it has done that.)
+	 */
 	if ((d->flags & IFF_MULTI_QUEUE) && set_queue(d, false))
 		d->detached = true;
 	probe_offloads(d);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * A tap device of the kernel (Documentation/networking/tuntap.rst): opening or adopting a queue of it, and its settings.
- * Frames on the descriptor have a 12-byte little-endian vnet header in front if vnet_hdr is set.
+ * A tap device of the kernel (Documentation/networking/tuntap.rst): opening or adopting a queue of it, and its
+ * settings. Frames on the descriptor have a 12-byte little-endian vnet header in front if vnet_hdr is set.
  */
 #ifndef BACKEND_TAP_DEV_H
 #define BACKEND_TAP_DEV_H
@@ -26,9 +26,9 @@ struct tap_dev {
 };
 
 /*
- * Attach to the interface `ifname`, which is made if it does not exist and we may; NULL: the kernel picks a name. sndbuf:
- * bytes under way to the host before writing says EAGAIN. several: as one more queue of an interface with several
- * (IFF_MULTI_QUEUE), detached until tap_dev_enable(). Errors name the option and the remedy.
+ * Attach to the interface `ifname`, which is made if it does not exist and we may; NULL: the kernel picks a name.
+ * sndbuf: bytes under way to the host before writing says EAGAIN. several: as one more queue of an interface with
+ * several (IFF_MULTI_QUEUE), detached until tap_dev_enable(). Errors name the option and the remedy.
  */
 int tap_dev_open(struct tap_dev *d, const char *ifname, enum onoffauto vnet_hdr, bool several, int sndbuf,
 		 struct error *err);

@@ -6,9 +6,10 @@
 #include "base/error.h"
 
 /*
- * Run the helper, which makes a tap with a vnet header, puts it into the bridge `br` and passes it over a socket. Without
- * a space `helper` is the path of a program that is called with --use-vnet --fd=N --br=BR; with one it is a command for
- * /bin/sh, to which those are added. Returns the descriptor, the caller's, or -errno. Main thread; waits for the program.
+ * Run the helper, which makes a tap with a vnet header, puts it into the bridge `br` and passes it over a socket.
+ * Without a space `helper` is the path of a program that is called with --use-vnet --fd=N --br=BR; with one it is a
+ * command for /bin/sh, to which those are added. Returns the descriptor, the caller's, or -errno. Main thread; waits
+ * for the program.
  */
 int tap_helper_open(const char *helper, const char *br, struct error *err) __must_check;
 /* The helper that is used if none is named; NULL: none is installed. */

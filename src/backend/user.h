@@ -9,8 +9,8 @@ extern const struct netdev_type user_netdev;
 
 /*
  * Add or remove a rule "[tcp|udp]:[hostaddr]:hostport-[guestaddr]:guestport" ("[tcp|udp]:[hostaddr]:hostport" to
- * remove) while the network runs. -ENOTSUP: the client is no user network. Main thread; waits for vwire-user's answer, but at
- * most a few seconds.
+ * remove) while the network runs. -ENOTSUP: the client is no user network. Main thread; waits for vwire-user's answer,
+ * but at most a few seconds.
  */
 int user_hostfwd_add(struct net_client *c, const char *rule, struct error *err) __must_check;
 int user_hostfwd_remove(struct net_client *c, const char *rule, struct error *err) __must_check;

@@ -2,9 +2,9 @@
 /*
  * The options of -netdev user: QEMU's, with QEMU's rules, resolved into what vwire-user is told.
  *
- * Rules that are not in the table: ipv4 and ipv6 are both on if neither is given; one of them on alone turns the other off.
- * A network without a mask gets one guessed from its class. host, dhcpstart and dns are the addresses .2, .15 and .3 of
- * the network's first /16 at most (net | 0.0.2.2 and so on, as far as the mask leaves bits).
+ * Rules that are not in the table: ipv4 and ipv6 are both on if neither is given; one of them on alone turns the other
+ * off. A network without a mask gets one guessed from its class. host, dhcpstart and dns are the addresses .2, .15 and
+ * .3 of the network's first /16 at most (net | 0.0.2.2 and so on, as far as the mask leaves bits).
  */
 #ifndef BACKEND_USER_OPTS_H
 #define BACKEND_USER_OPTS_H

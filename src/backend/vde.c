@@ -2,14 +2,14 @@
 /*
  * -netdev vde: a port of a Virtual Distributed Ethernet switch, through libvdeplug(3).
  *
- * The library opens its sockets itself, and gives no scatter lists: frames that are in pieces are put together in `out`,
- * frames that come in are read to `in` and copied to the window that the peer lent before. Plain frames only.
+ * The library opens its sockets itself, and gives no scatter lists: frames that are in pieces are put together in
+ * `out`, frames that come in are read to `in` and copied to the window that the peer lent before. Plain frames only.
  *
  * When the switch has no room (EAGAIN) nothing says when it has again: polling the socket does not for all of the
  * library's modules. We look again after a millisecond.
  *
- * The switch is gone when the control socket ends or the data socket fails: link down. The library's way to connect waits
- * for the switch, which a loop must not: it is not tried again.
+ * The switch is gone when the control socket ends or the data socket fails: link down. The library's way to connect
+ * waits for the switch, which a loop must not: it is not tried again.
  */
 #include "backend/vde.h"
 

@@ -91,8 +91,9 @@ enum addr_use {
 };
 
 /*
- * Check and resolve. `prefix` is the options' ("addr", or "" if they have none), for messages; `use` bits of enum addr_use.
- * With no option given the result is of type ADDR_NONE and 0 is returned. Main thread: may wait for a name server.
+ * Check and resolve. `prefix` is the options' ("addr", or "" if they have none), for messages; `use` bits of enum
+ * addr_use. With no option given the result is of type ADDR_NONE and 0 is returned. Main thread: may wait for a name
+ * server.
  */
 int addr_resolve(const struct addr_opts *o, const char *prefix, unsigned use, struct addr *out,
 		 struct error *err) __must_check;

@@ -17,8 +17,8 @@ struct error {
 void error_set(struct error *err, const char *fmt, ...) __printf(2, 3);
 
 /*
- * Set the text and be -code, so that `return fail(err, EINVAL, "...")` is one statement. code > 0. (A macro, so that who
- * reads the code by machine sees that it is not 0.)
+ * Set the text and be -code, so that `return fail(err, EINVAL, "...")` is one statement. code > 0. (A macro, so that
+ * who reads the code by machine sees that it is not 0.)
  */
 #define fail(err, code, ...)                 \
 	({                                   \

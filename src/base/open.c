@@ -36,8 +36,8 @@ static int open_file(const struct open_request *r, struct error *err)
 /* ---- inherited descriptors ---- */
 
 /*
- * execve(2) closes what has the close-on-exec flag, and vwire sets it on all that it opens or takes: who has the flag is
- * no descriptor that came from outside and is still free.
+ * execve(2) closes what has the close-on-exec flag, and vwire sets it on all that it opens or takes: who has the flag
+ * is no descriptor that came from outside and is still free.
  */
 static int open_inherited(const struct open_request *r, struct error *err)
 {

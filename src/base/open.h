@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Opening: the one way by which vwire gets a descriptor for something outside of itself: a file, a device node, a tap, a
- * socket, a descriptor that it was started with.
+ * Opening: the one way by which vwire gets a descriptor for something outside of itself: a file, a device node, a tap,
+ * a socket, a descriptor that it was started with.
  *
  * A request is a plain record: numbers, addresses and strings, nothing that means something in this process only. Today
- * the call opens by itself; a process that may open nothing any more will send the record to one that still may, and get
- * the descriptor back. So names are resolved before (DNS is no opening), and what can be asked of the descriptor
+ * the call opens by itself; a process that may open nothing any more will send the record to one that still may, and
+ * get the descriptor back. So names are resolved before (DNS is no opening), and what can be asked of the descriptor
  * afterwards (getsockname(2), TUNGETIFF) is not part of the answer.
  *
  * What has no name outside is no opening and needs no request: eventfd, memfd, pipe, socketpair, epoll, a duplicate, a
@@ -43,7 +43,9 @@ struct open_request {
 	/* OPEN_INHERITED: the number. */
 	int fd;
 
-	/* OPEN_TAP: a queue of the interface `ifname`, which is made if there is none; NULL: the kernel picks a name. */
+	/*
+	 * OPEN_TAP: a queue of the interface `ifname`, which is made if there is none; NULL: the kernel picks a name.
+	 */
 	const char *ifname;
 	uint16_t tap_flags; /* IFF_*: must be, and */
 	uint16_t tap_wish;  /* may be: set as far as the kernel has them. TUNGETIFF says what came of it */
@@ -63,10 +65,10 @@ struct open_request {
 };
 
 /*
- * Open what `r` says. Returns a descriptor, close-on-exec, which belongs to the caller; or -errno, with a text that says
- * what failed and names neither option nor value (of OPEN_TAP: names them as option tap has them): the caller puts them in
- * front. On an error nothing remains: no socket file, no descriptor (an inherited one stays open). Waits only where a
- * blocking open or connect does; main thread.
+ * Open what `r` says. Returns a descriptor, close-on-exec, which belongs to the caller; or -errno, with a text that
+ * says what failed and names neither option nor value (of OPEN_TAP: names them as option tap has them): the caller puts
+ * them in front. On an error nothing remains: no socket file, no descriptor (an inherited one stays open). Waits only
+ * where a blocking open or connect does; main thread.
  *
  * A non-blocking connect() may be under way on return: when the socket is writable, socket_error() says how it went.
  *
@@ -79,19 +81,21 @@ int socket_error(int fd);
 
 /*
  * The next connection of a listening socket, close-on-exec, or -errno: -EAGAIN if there is none (any more), and for
- * connections that ended before they were accepted; -EMFILE and the like stay true for a while: do not ask again at once.
+ * connections that ended before they were accepted; -EMFILE and the like stay true for a while: do not ask again at
+ * once.
  */
 int socket_accept(int listener, bool nonblock);
 
 /*
- * connect(2) a datagram socket to `to`, whatever it was connected to before: it does not wait. 0 or -errno, and then it is
- * connected as before.
+ * connect(2) a datagram socket to `to`, whatever it was connected to before: it does not wait. 0 or -errno, and then it
+ * is connected as before.
  */
 int socket_reconnect(int fd, const struct endpoint *to);
 
 /*
- * The request for candidate `i` of an address: to listen there, or to bind datagrams to it, if `use` has ADDR_LISTEN; else
- * to connect to it. Non-blocking; backlog is 1; addr_tune() remains to be called. Of type ADDR_FD: the inherited one.
+ * The request for candidate `i` of an address: to listen there, or to bind datagrams to it, if `use` has ADDR_LISTEN;
+ * else to connect to it. Non-blocking; backlog is 1; addr_tune() remains to be called. Of type ADDR_FD: the inherited
+ * one.
  */
 struct open_request addr_request(const struct addr *a, unsigned i, unsigned use);
 

@@ -169,7 +169,9 @@ static int flatten_object(struct opt_list *l, const char *prefix, json_t *o, uns
 			return fail(err, EINVAL, "JSON: a member without a name");
 		if (ret >= (int)sizeof(key))
 			return fail(err, EINVAL, "JSON: member '%.40s...' has too long a name", key);
-		/* Members of one object differ (the parser saw to it), but "a.b" and {"a":{"b"}} are the same option. */
+		/*
+		 * Members of one object differ (the parser saw to it), but "a.b" and {"a":{"b"}} are the same option.
+		 */
 		if (strchr(key, '.') && has_key(l, key))
 			return fail(err, EINVAL, "JSON: '%s' is given twice", key);
 		ret = flatten(l, key, v, depth + 1, err);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * The places where one thread can meet another: what the lock-free code of loop/ and mem/ uses to wait, to wake, to
- * read time and to know its thread. Normally thin names for system calls. With VWIRE_SCHED defined (tests/schedule) all of
- * them, and SCHED_POINT() in front of each shared access, go to a deterministic scheduler which runs the threads of a
- * test as coroutines, one at a time, in an order that a seed decides.
+ * read time and to know its thread. Normally thin names for system calls. With VWIRE_SCHED defined (tests/schedule) all
+ * of them, and SCHED_POINT() in front of each shared access, go to a deterministic scheduler which runs the threads of
+ * a test as coroutines, one at a time, in an order that a seed decides.
  */
 #ifndef BASE_SCHED_H
 #define BASE_SCHED_H

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Offsets and numbers of the protocols that frames are judged and cut by, big-endian words. RFC 791, 8200, 9293, 768. */
+/*
+ * Offsets and numbers of the protocols that frames are judged and cut by, big-endian words. RFC 791, 8200, 9293, 768.
+ */
 #ifndef BASE_WIREFMT_H
 #define BASE_WIREFMT_H
 

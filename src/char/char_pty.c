@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * -chardev pty: a new pseudo terminal, whose name is said. It is open while somebody has the other side open. The kernel
- * tells only when the last one closes it, and not when one opens it: so one that is closed is looked at now and then.
+ * -chardev pty: a new pseudo terminal, whose name is said. It is open while somebody has the other side open. The
+ * kernel tells only when the last one closes it, and not when one opens it: so one that is closed is looked at now and
+ * then.
  */
 #include "char/char_pty.h"
 

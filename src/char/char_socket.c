@@ -2,9 +2,10 @@
 /*
  * -chardev socket: a stream socket, to listen on or to connect.
  *
- * Connections are made and renewed on main (loop/connector.h), bytes move on the front end's loop, which may be another one.
- * `fd` is main's. Main hands it over by a call into the loop, while it waits; the loop says by a post that it is done with
- * it (`ended`), and main closes it then. A front end that is attached between the two does not get it any more.
+ * Connections are made and renewed on main (loop/connector.h), bytes move on the front end's loop, which may be another
+ * one. `fd` is main's. Main hands it over by a call into the loop, while it waits; the loop says by a post that it is
+ * done with it (`ended`), and main closes it then. A front end that is attached between the two does not get it any
+ * more.
  */
 #include "char/char_socket.h"
 

@@ -156,8 +156,8 @@ static enum written write_ring(struct chardev *c)
 			n = 0;
 		} else {
 			/*
-			 * A full disk, a connection that ended: what cannot be written is lost, and the guest goes on. What
-			 * the other end sent before it went is still to be read; the end is found there.
+			 * A full disk, a connection that ended: what cannot be written is lost, and the guest goes on.
+			 * What the other end sent before it went is still to be read; the end is found there.
 			 */
 			counter_add_shared(&c->lost, n);
 			if (c->type->ended)

@@ -7,15 +7,15 @@
  *
  * A front end's loop does all reading and writing; nothing there ever blocks.
  *
- * Output. What a front end writes goes into a bounded ring, at once and from any thread; the loop writes it out. Streams of
- * bytes use chardev_write(), which takes as many as there is room for. Messages use chardev_send(), which takes all or
- * nothing: what the other end sees always begins at the start of a message and is cut nowhere but at its end. Who was
- * refused is told by room() when it may go on. While the other end is not there (a socket nobody is connected to) there is
- * no room to wait for: bytes are lost and counted, messages are refused with -ENOTCONN. What is in the ring when a
- * connection ends is lost with it and counted.
+ * Output. What a front end writes goes into a bounded ring, at once and from any thread; the loop writes it out.
+ * Streams of bytes use chardev_write(), which takes as many as there is room for. Messages use chardev_send(), which
+ * takes all or nothing: what the other end sees always begins at the start of a message and is cut nowhere but at its
+ * end. Who was refused is told by room() when it may go on. While the other end is not there (a socket nobody is
+ * connected to) there is no room to wait for: bytes are lost and counted, messages are refused with -ENOTCONN. What is
+ * in the ring when a connection ends is lost with it and counted.
  *
- * Input. The loop reads as much as the front end says it takes (capacity()) and hands it to input(). Who said 0 asks for
- * more by chardev_want(), from any thread.
+ * Input. The loop reads as much as the front end says it takes (capacity()) and hands it to input(). Who said 0 asks
+ * for more by chardev_want(), from any thread.
  *
  * A reader that keeps the boundaries of messages begins anew at CHARDEV_OPENED, and throws away an unfinished one at
  * CHARDEV_CLOSED: what came before and what comes after are from different connections.
@@ -54,7 +54,8 @@ struct chardev_client {
 #define CHARDEV_INPUT 256
 
 /*
- * The device of -chardev id=..., or NULL. It is the table's: a front end attaches it, and detaches it again at its own end.
+ * The device of -chardev id=..., or NULL. It is the table's: a front end attaches it, and detaches it again at its own
+ * end.
  */
 struct chardev *chardev_find(const char *id);
 
@@ -65,16 +66,16 @@ struct chardev *chardev_find(const char *id);
 int chardev_attach(struct chardev *c, const char *user, const struct chardev_client *client, struct loop *loop,
 		   struct error *err) __must_check;
 /*
- * What is still in the ring is written out, waiting a second at most; then no callback comes any more. A connection stays,
- * for the next front end. Harmless if not attached. Main thread.
+ * What is still in the ring is written out, waiting a second at most; then no callback comes any more. A connection
+ * stays, for the next front end. Harmless if not attached. Main thread.
  */
 void chardev_detach(struct chardev *c);
 
 /* Take up to n bytes of output; returns how many. *full: nothing more will be taken before room(). Any thread. */
 size_t chardev_write(struct chardev *c, const void *p, size_t n, bool *full);
 /*
- * Take a message whole. 0; -EAGAIN: it does not fit now, room() comes; -ENOTCONN: nobody is there, CHARDEV_OPENED comes;
- * -EMSGSIZE: it does not fit into the ring at all. Any thread.
+ * Take a message whole. 0; -EAGAIN: it does not fit now, room() comes; -ENOTCONN: nobody is there, CHARDEV_OPENED
+ * comes; -EMSGSIZE: it does not fit into the ring at all. Any thread.
  */
 int chardev_send(struct chardev *c, const struct iovec *iov, unsigned cnt);
 /* The front end has capacity again. Any thread. */
@@ -104,8 +105,8 @@ void chardev_free_all(void);
 
 /*
  * The one-word forms of -serial: "stdio", "mon:stdio", "null", "file:PATH", "pipe:PATH", "pty", "unix:PATH[,...]",
- * "tcp:[HOST]:PORT[,...]", and "chardev:ID" for one that is there. *out is NULL for "none". Errors begin with `option` and
- * what was said.
+ * "tcp:[HOST]:PORT[,...]", and "chardev:ID" for one that is there. *out is NULL for "none". Errors begin with `option`
+ * and what was said.
  */
 int chardev_open(const char *option, const char *spec, struct chardev **out, struct error *err) __must_check;
 /* Detach what chardev_open() gave, and free it unless it has an id. NULL is harmless. */

@@ -13,8 +13,8 @@ struct chardev_type {
 	size_t opts_size;
 	size_t size; /* of the structure that begins with struct chardev */
 	/*
-	 * Open what is to be opened. `c` is zeroed but for type, id and label. On an error nothing is left. Main thread.
-	 * opts stays the caller's.
+	 * Open what is to be opened. `c` is zeroed but for type, id and label. On an error nothing is left. Main
+	 * thread. opts stays the caller's.
 	 */
 	int (*open)(struct chardev *c, const void *opts, struct error *err);
 	void (*close)(struct chardev *c); /* the reverse; detached. Main thread */

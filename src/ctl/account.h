@@ -7,8 +7,8 @@
 #define CTL_ACCOUNT_H
 
 /*
- * One line on stderr for each client and direction, "account {...}" with what net_account_json() gives. Main thread; all
- * clients are quiesced, so that the figures are exact.
+ * One line on stderr for each client and direction, "account {...}" with what net_account_json() gives. Main thread;
+ * all clients are quiesced, so that the figures are exact.
  */
 void accounts_print(void);
 

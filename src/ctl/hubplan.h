@@ -8,8 +8,8 @@
 #include "ctl/nicopts.h"
 
 /*
- * Join what -net put on the same vlan number N: one NIC and one backend directly, if nothing else is on hub N; else each
- * by a port of hub N, which is added to the plan. Who is alone stays alone.
+ * Join what -net put on the same vlan number N: one NIC and one backend directly, if nothing else is on hub N; else
+ * each by a port of hub N, which is added to the plan. Who is alone stays alone.
  */
 int hubplan_vlans(struct net_plan *plan, struct error *err) __must_check;
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * What -netdev, -device, -nic, -net, -redir and their absence mean together: a plan of netdevs and devices, in the order
- * in which they are made. Nothing is opened here; what can be refused without opening anything is refused here, so that
- * a bad line leaves nothing behind. Main thread.
+ * What -netdev, -device, -nic, -net, -redir and their absence mean together: a plan of netdevs and devices, in the
+ * order in which they are made. Nothing is opened here; what can be refused without opening anything is refused here,
+ * so that a bad line leaves nothing behind. Main thread.
  */
 #ifndef CTL_NICOPTS_H
 #define CTL_NICOPTS_H

@@ -167,7 +167,9 @@ static int route_set(void *opaque, int route, const struct msi_message *msg)
 		if (msg)
 			e->msg = *msg;
 		r = apply_route(k, (unsigned)route);
-		/* KVM refuses the table as a whole: a bad message must not stay in it, nor pass for done the next time. */
+		/*
+		 * KVM refuses the table as a whole: a bad message must not stay in it, nor pass for done the next time.
+		 */
 		if (r < 0) {
 			e->live = before.live;
 			e->msg = before.msg;

@@ -4,8 +4,8 @@
  *
  * One watch serves both roles: a server's on its listening socket, silent while there is a client; a client's on the
  * attempt that is under way. The timer is the end of an attempt, the pause before the next one, or the rest after an
- * accept() for which there was no descriptor (who is waiting keeps the listening socket readable: without a rest that is
- * a busy loop).
+ * accept() for which there was no descriptor (who is waiting keeps the listening socket readable: without a rest that
+ * is a busy loop).
  */
 #include "loop/connector.h"
 
@@ -182,7 +182,8 @@ static int open_server(struct connector *k, struct error *err)
 /* ---- client ---- */
 
 /*
- * Who connects over and over to a free port of this host may get itself: the kernel picks that very port as the near end.
+ * Who connects over and over to a free port of this host may get itself: the kernel picks that very port as the near
+ * end.
  */
 static bool met_itself(int fd)
 {

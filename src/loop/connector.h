@@ -3,12 +3,12 @@
  * A connection and its renewal: for who speaks over one byte stream at a time, whichever end opens it.
  *
  * A server listens for as long as it lives and serves one client; who comes meanwhile waits in the kernel's short queue
- * and is served next. A client connects at once; with a pause given it tries again after each failure and each loss, else
- * once, and then connector_open() waits for the outcome. A descriptor from outside is a connection that cannot be
+ * and is served next. A client connects at once; with a pause given it tries again after each failure and each loss,
+ * else once, and then connector_open() waits for the outcome. A descriptor from outside is a connection that cannot be
  * renewed, or a listening socket.
  *
- * Everything here runs on one loop, where waiting is harmless: main's. The owner gets descriptors, uses them on whatever
- * loop, closes them, and says so.
+ * Everything here runs on one loop, where waiting is harmless: main's. The owner gets descriptors, uses them on
+ * whatever loop, closes them, and says so.
  */
 #ifndef LOOP_CONNECTOR_H
 #define LOOP_CONNECTOR_H
@@ -51,16 +51,19 @@ struct connector {
 };
 
 /*
- * Begin. Errors name neither option nor value where the caller knows better. -ETIMEDOUT: a client without a pause had no
- * answer. After an error nothing is left.
+ * Begin. Errors name neither option nor value where the caller knows better. -ETIMEDOUT: a client without a pause had
+ * no answer. After an error nothing is left.
  */
 int connector_open(struct connector *k, struct error *err) __must_check;
 /*
- * A server's first client: wait for it. Only before the loop runs. -errno if no connection can be accepted at all; then it
- * still listens.
+ * A server's first client: wait for it. Only before the loop runs. -errno if no connection can be accepted at all; then
+ * it still listens.
  */
 int connector_wait(struct connector *k, struct error *err) __must_check;
-/* The connection that `up` gave is closed, for this reason (NULL: not to be talked of): get another one, if that may be. */
+/*
+ * The connection that `up` gave is closed, for this reason (NULL: not to be talked of): get another one, if that may
+ * be.
+ */
 void connector_lost(struct connector *k, const char *why);
 /* Stop; removes the file of a listening socket. The connection itself is the owner's. Harmless if not opened. */
 void connector_close(struct connector *k);

@@ -2,15 +2,15 @@
 /*
  * Pace: when a loop that is woken may interrupt who runs.
  *
- * A loop shares processors with the vCPUs that feed it. If the scheduler lets each wake-up preempt the vCPU, a stream of
- * frames costs a wake-up, two switches and one kick exit for every single frame; if it does not, the guest posts many
- * frames before the loop gets its turn, and pays once for all of them. For a conversation, one frame there and one back,
- * it is the other way round: nothing comes behind the frame, so to wait is to lose.
+ * A loop shares processors with the vCPUs that feed it. If the scheduler lets each wake-up preempt the vCPU, a stream
+ * of frames costs a wake-up, two switches and one kick exit for every single frame; if it does not, the guest posts
+ * many frames before the loop gets its turn, and pays once for all of them. For a conversation, one frame there and one
+ * back, it is the other way round: nothing comes behind the frame, so to wait is to lose.
  *
- * So a loop with a thread of its own looks at what it moves. A turn that moved one small frame in the direction opposite
- * to the turn before is part of a conversation; all other turns that moved frames are part of a stream. While there are
- * streams the thread is SCHED_BATCH (its wake-ups do not preempt; where a processor is idle it runs there at once, as
- * ever), in conversations SCHED_OTHER. The change costs one system call and takes a run of turns that agree.
+ * So a loop with a thread of its own looks at what it moves. A turn that moved one small frame in the direction
+ * opposite to the turn before is part of a conversation; all other turns that moved frames are part of a stream. While
+ * there are streams the thread is SCHED_BATCH (its wake-ups do not preempt; where a processor is idle it runs there at
+ * once, as ever), in conversations SCHED_OTHER. The change costs one system call and takes a run of turns that agree.
  */
 #ifndef LOOP_PACE_H
 #define LOOP_PACE_H

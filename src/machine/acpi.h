@@ -15,8 +15,8 @@ struct acpi_config {
 };
 
 /*
- * Write them to `area`, which is guest memory at `gpa` (16-aligned). Returns the bytes used, or 0 if they do not fit. The
- * RSDP stands at the beginning.
+ * Write them to `area`, which is guest memory at `gpa` (16-aligned). Returns the bytes used, or 0 if they do not fit.
+ * The RSDP stands at the beginning.
  */
 size_t acpi_build(const struct acpi_config *cfg, uint8_t *area, uint64_t gpa, size_t size);
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Loading a kernel straight into guest RAM, without firmware: a Linux bzImage by the 64-bit entry of the boot protocol
- * (boot_bzimage.c) or an ELF kernel by its PVH note (boot_elf.c), with initrd and command line. The files stay open, and
- * all is loaded again at each reset.
+ * (boot_bzimage.c) or an ELF kernel by its PVH note (boot_elf.c), with initrd and command line. The files stay open,
+ * and all is loaded again at each reset.
  *
  * Every number in the files is a stranger's: it is copied, checked against file and RAM, and only then used.
  */

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* An interrupt line of one device of the board: only edges go to the chip. The caller serialises (the device's lock). */
+/*
+ * An interrupt line of one device of the board: only edges go to the chip. The caller serialises (the device's lock).
+ */
 #ifndef MACHINE_ISA_IRQ_H
 #define MACHINE_ISA_IRQ_H
 

@@ -2,11 +2,11 @@
 /*
  * The board: an x86-64 PC without legacy ballast. RAM, PCI host bridge with config ports and ECAM, 16550A serial ports,
  * RTC, i8042 (reset only), ACPI (power button, S5, reset register, PCI routing), pvpanic; the interrupt controllers and
- * the PIT are the accelerator's. It loads a kernel directly (bzImage by the 64-bit entry, ELF by PVH), without firmware,
- * and does what firmware would (BARs, ACPI tables, memory map).
+ * the PIT are the accelerator's. It loads a kernel directly (bzImage by the 64-bit entry, ELF by PVH), without
+ * firmware, and does what firmware would (BARs, ACPI tables, memory map).
  *
- * Run states: prelaunch -> running <-> paused -> shutdown. Requests may come from any thread (a vCPU that wrote the reset
- * register, a signal, QMP); the main loop carries them out: pause vCPUs, stop devices, act, go on.
+ * Run states: prelaunch -> running <-> paused -> shutdown. Requests may come from any thread (a vCPU that wrote the
+ * reset register, a signal, QMP); the main loop carries them out: pause vCPUs, stop devices, act, go on.
  */
 #ifndef MACHINE_MACHINE_H
 #define MACHINE_MACHINE_H
@@ -39,7 +39,7 @@ enum machine_request {
 	MACHINE_POWERDOWN, /* press the power button */
 	MACHINE_PAUSE,
 	MACHINE_RESUME,
-	MACHINE_CRASH, /* the guest cannot go on; said with the reason, then the end with status 1 (no_shutdown: a stop) */
+	MACHINE_CRASH, /* the guest cannot go on: said with the reason, then status 1 (no_shutdown: a stop) */
 };
 
 struct machine *machine_new(const struct machine_config *cfg, struct loop *main_loop, struct error *err);

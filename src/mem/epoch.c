@@ -4,9 +4,9 @@
  * e may be seen only by readers that entered before the count was e: their `seen` is not 0 and below e. So it is free
  * to go when the least `seen` of all that are inside is at least e.
  *
- * A reader that has read the count but not yet written it down looks as if it were outside. If the writer overlooks it, its
- * look (a seq_cst load of `seen`) comes before the reader's seq_cst write of `seen` in the one order of all such accesses;
- * the pointer was swapped before the look and is read after the write: the reader gets the new object.
+ * A reader that has read the count but not yet written it down looks as if it were outside. If the writer overlooks it,
+ * its look (a seq_cst load of `seen`) comes before the reader's seq_cst write of `seen` in the one order of all such
+ * accesses; the pointer was swapped before the look and is read after the write: the reader gets the new object.
  */
 #include "mem/epoch.h"
 

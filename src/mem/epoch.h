@@ -5,8 +5,8 @@
  * old object: it is freed when every reader that was inside at that moment has been outside or entered anew. vCPUs
  * inside KVM_RUN therefore never hold anything up.
  *
- * Both sides use sequentially consistent accesses to the pointer (plain atomic_load, atomic_exchange): either the reader
- * sees the new object, or the writer sees the reader.
+ * Both sides use sequentially consistent accesses to the pointer (plain atomic_load, atomic_exchange): either the
+ * reader sees the new object, or the writer sees the reader.
  */
 #ifndef MEM_EPOCH_H
 #define MEM_EPOCH_H
@@ -24,8 +24,8 @@ void epoch_register(struct epoch_reader *r); /* the reader starts outside */
 void epoch_unregister(struct epoch_reader *r);
 
 /*
- * Reader's own thread. To enter while inside is to have been outside for a moment: no pointer is kept across it. Readers
- * of several loops that one thread runs may nest.
+ * Reader's own thread. To enter while inside is to have been outside for a moment: no pointer is kept across it.
+ * Readers of several loops that one thread runs may nest.
  */
 void epoch_enter(struct epoch_reader *r);
 void epoch_leave(struct epoch_reader *r);

@@ -3,8 +3,9 @@
  * Guest RAM: a few blocks of memory, mapped for good. Nothing moves or goes away while the VM lives, so a translation
  * needs no lock and a host pointer stays valid.
  *
- * DMA reaches RAM and nothing else: an address in a BAR, a ROM or a hole has no translation. That is what makes a device
- * that writes its own registers (re-entrancy) impossible by construction. A range must lie inside one block, whole.
+ * DMA reaches RAM and nothing else: an address in a BAR, a ROM or a hole has no translation. That is what makes a
+ * device that writes its own registers (re-entrancy) impossible by construction. A range must lie inside one block,
+ * whole.
  */
 #ifndef MEM_RAM_H
 #define MEM_RAM_H
@@ -105,8 +106,8 @@ void ram_dirty_host(const struct ram *r, const void *host, uint64_t len);
 /* Main thread. NULL and err if the log is on already or there is no memory. */
 struct dirty_log *dirty_log_start(struct ram *r, struct error *err);
 /*
- * Move the bits of `block` that were set since the last call into bitmap, one bit a page from bit 0 of bitmap[0] on, and clear
- * them here. What bitmap held before is gone. Returns the number of pages. Any thread.
+ * Move the bits of `block` that were set since the last call into bitmap, one bit a page from bit 0 of bitmap[0] on,
+ * and clear them here. What bitmap held before is gone. Returns the number of pages. Any thread.
  */
 uint64_t dirty_log_sync(struct dirty_log *log, unsigned block, uint64_t *bitmap);
 /* Waits until every loop has passed a turn, then frees the log. Main thread; harmless if there is none. */

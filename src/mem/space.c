@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Theory. What is mapped is a list of mappings (region, base, priority), guarded by the space's mutex. A commit flattens it
- * into a new map: sorted ranges that do not overlap, and beside them the doorbells that are visible in it. The map is
- * published by one exchange and the old one retired; nobody who reads ever sees a half of each.
+ * Theory. What is mapped is a list of mappings (region, base, priority), guarded by the space's mutex. A commit
+ * flattens it into a new map: sorted ranges that do not overlap, and beside them the doorbells that are visible in it.
+ * The map is published by one exchange and the old one retired; nobody who reads ever sees a half of each.
  *
  * Doorbells that went are unbound before the exchange, new ones bound after it. A write that comes in between reaches
  * space_write(), which signals the eventfd itself: no kick is lost. So does every write that reaches it although its

@@ -28,8 +28,8 @@ struct region_ops {
 	uint64_t (*read)(void *opaque, uint64_t off, unsigned size);
 	void (*write)(void *opaque, uint64_t off, uint64_t value, unsigned size);
 	/*
-	 * Access sizes the handlers take: powers of two, 1..8. A larger aligned access is split into max-sized pieces, low
-	 * address first; a smaller one is refused. Unaligned ones are refused unless `unaligned`.
+	 * Access sizes the handlers take: powers of two, 1..8. A larger aligned access is split into max-sized pieces,
+	 * low address first; a smaller one is refused. Unaligned ones are refused unless `unaligned`.
 	 */
 	uint8_t min, max;
 	bool unaligned;

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The table of a learning switch (IEEE 802.1Q, 8.8, there the filtering database): behind which port an address was seen
- * last, in each VLAN by itself. Bounded, and made whole at the start. Entries age: one that was not seen for so long is
- * as good as none. All of it runs on the loop of the switch, but for making and freeing.
+ * The table of a learning switch (IEEE 802.1Q, 8.8, there the filtering database): behind which port an address was
+ * seen last, in each VLAN by itself. Bounded, and made whole at the start. Entries age: one that was not seen for so
+ * long is as good as none. All of it runs on the loop of the switch, but for making and freeing.
  *
- * A port that shows very many addresses cannot push out those of others: a part of the table is kept for ports that have
- * few. What is not learned is flooded, as on any switch whose table is full.
+ * A port that shows very many addresses cannot push out those of others: a part of the table is kept for ports that
+ * have few. What is not learned is flooded, as on any switch whose table is full.
  */
 #ifndef NET_FDB_H
 #define NET_FDB_H

@@ -4,8 +4,8 @@
  *
  * A hub exists while it has ports. It takes and gives all offloads: the core lowers for each taker what that one lacks.
  * Frames go straight from the giver's batch into each taker. What a port has no room for is copied into that port's own
- * bounded queue, and what does not fit there is dropped (queue-full), so a slow port does not stop the others. Only where
- * no port at all has room the giver keeps its frames, as on a wire without a hub.
+ * bounded queue, and what does not fit there is dropped (queue-full), so a slow port does not stop the others. Only
+ * where no port at all has room the giver keeps its frames, as on a wire without a hub.
  *
  * A hub may learn which addresses are behind which port, and give a frame to that port only; and it may heed 802.1Q
  * VLANs (vlan.h). It does either as soon as one port asks for it.
@@ -36,8 +36,8 @@ struct net_client *hub_port_new(const struct hub_port_config *cfg, const char *i
 				struct error *err);
 
 /*
- * May a port of hub `hubid` be joined to `c`? If c is a port of a hub from which there is a way to hubid already, frames
- * would go around for ever: -ELOOP, with that way. Main thread.
+ * May a port of hub `hubid` be joined to `c`? If c is a port of a hub from which there is a way to hubid already,
+ * frames would go around for ever: -ELOOP, with that way. Main thread.
  */
 int hub_check_circle(int32_t hubid, const struct net_client *c, struct error *err) __must_check;
 

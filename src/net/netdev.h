@@ -15,8 +15,8 @@ struct netdev_type {
 	const struct opt *opts;
 	size_t opts_size; /* of the structure that opts describes */
 	/*
-	 * Make the clients (usually one) of a netdev: open what is to be opened, net_client_add() each with name `id` on
-	 * `loop`. opts stays the caller's (copy what is kept). On an error nothing is left. Main thread.
+	 * Make the clients (usually one) of a netdev: open what is to be opened, net_client_add() each with name `id`
+	 * on `loop`. opts stays the caller's (copy what is kept). On an error nothing is left. Main thread.
 	 */
 	int (*create)(const char *id, const void *opts, struct loop *loop, struct error *err);
 	const char *unsupported; /* the kind exists in QEMU's dialect but not here: why, and what to use instead */

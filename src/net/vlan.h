@@ -55,8 +55,8 @@ static inline bool vlan_carries(const struct vlan_port *v, uint16_t vid)
 }
 
 /*
- * Judge a frame that enters by `v`. `bytes`: its first `have` bytes, ETH_HDR_LEN + VLAN_TAG_LEN or as many as there are.
- * NET_OK, or why it is refused.
+ * Judge a frame that enters by `v`. `bytes`: its first `have` bytes, ETH_HDR_LEN + VLAN_TAG_LEN or as many as there
+ * are. NET_OK, or why it is refused.
  */
 enum net_drop vlan_enter(const struct vlan_port *v, const uint8_t *bytes, size_t have, const struct frame *f,
 			 struct vlan_head *h) __must_check;

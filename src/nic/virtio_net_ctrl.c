@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * virtio-net's control queue (virtio 1.2, 5.1.6.5): receive modes, address and VLAN tables, the NIC's address, offloads.
+ * virtio-net's control queue (virtio 1.2, 5.1.6.5): receive modes, address and VLAN tables, the NIC's address,
+ * offloads.
  *
- * A command is read through a cursor that passes each byte once, its length is checked before its data is looked at, and
- * what it sets is replaced when all of it was found good: a command that is refused changes nothing. A chain that is no
- * command at all breaks the device.
+ * A command is read through a cursor that passes each byte once, its length is checked before its data is looked at,
+ * and what it sets is replaced when all of it was found good: a command that is refused changes nothing. A chain that
+ * is no command at all breaks the device.
  */
 #include <errno.h>
 
@@ -54,8 +55,8 @@ static bool rx_mode(struct virtio_net *n, uint8_t what, struct cmd *c)
 }
 
 /*
- * One of the two tables of MAC_TABLE_SET into table[at..): *count entries, or *overflow if they are too many. The number
- * is checked against the bytes that are there by division: it may be anything.
+ * One of the two tables of MAC_TABLE_SET into table[at..): *count entries, or *overflow if they are too many. The
+ * number is checked against the bytes that are there by division: it may be anything.
  */
 static bool get_macs(struct cmd *c, uint64_t *table, unsigned at, unsigned *count, bool *overflow)
 {

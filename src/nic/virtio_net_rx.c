@@ -3,9 +3,9 @@
  * virtio-net, wire to guest (virtio 1.2, 5.1.6.3).
  *
  * Collect ahead, fill, then decide. Lending pops chains until they hold what the giver wants, and shows their pieces as
- * one window, the header's place cut off at its head. The giver reads a frame into it (readv() from a tap: no copy), and
- * only then is it known how many chains the frame used. Those are pushed; the others stay collected and are the head of
- * the next window. So each chain is popped once, and the work of a frame is that of the chains it used.
+ * one window, the header's place cut off at its head. The giver reads a frame into it (readv() from a tap: no copy),
+ * and only then is it known how many chains the frame used. Those are pushed; the others stay collected and are the
+ * head of the next window. So each chain is popped once, and the work of a frame is that of the chains it used.
  *
  * The collected chains lie one behind the other in an arena, chain records in step with their pieces:
  *
@@ -15,8 +15,8 @@
  * Both are moved to the front when they are empty, which is nearly always, or have gone far enough. A spill slot (host
  * memory) stands behind the window. A frame that runs into it is completed by copy, from chains that are collected
  * then. If there are not enough of them now, the frame is held, and nothing is lent, until the driver has refilled the
- * ring; if that does not happen soon, or the ring is full and still too small, it is dropped. No part of a frame is ever
- * published alone.
+ * ring; if that does not happen soon, or the ring is full and still too small, it is dropped. No part of a frame is
+ * ever published alone.
  *
  * Without merged buffers a frame has exactly one chain, so only one is collected.
  */

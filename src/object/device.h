@@ -77,8 +77,8 @@ struct bus *bus_find(const char *type, const char *name); /* by name, else the f
  */
 struct device *device_add(struct opt_list *l, struct error *err);
 /*
- * The same for a device that the board or another device makes: put it on the bus (NULL: on the first one of its kind that
- * is not full, if it needs one), realize, reset. On failure it is as before and may be freed.
+ * The same for a device that the board or another device makes: put it on the bus (NULL: on the first one of its kind
+ * that is not full, if it needs one), realize, reset. On failure it is as before and may be freed.
  */
 int device_realize(struct device *d, struct bus *bus, struct error *err) __must_check;
 void device_unrealize(struct device *d); /* harmless if it is not realized */

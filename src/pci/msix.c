@@ -14,8 +14,8 @@
  * A signal therefore meets MASKED before or after the unmask, never in between: it is sent by the notifier or by the
  * unmask, once, and none is sent after the write that masked has returned. Signals that meet while pending are one.
  *
- * Routes cost the accelerator a system call and a slot in a table, so a vector gets one when it is first unmasked, and a
- * message is handed over only when the vector is unmasked and the message is not the one that the route has already.
+ * Routes cost the accelerator a system call and a slot in a table, so a vector gets one when it is first unmasked, and
+ * a message is handed over only when the vector is unmasked and the message is not the one that the route has already.
  * Whether a message is good is the interrupt chip's to say: one that is refused leaves the vector masked, and counted.
  */
 #include <errno.h>

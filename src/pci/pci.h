@@ -82,8 +82,8 @@ struct pci_class {
 	void (*config_read)(struct pci_device *p, unsigned off, unsigned size);	   /* refresh config[] before a read */
 	void (*config_written)(struct pci_device *p, unsigned off, unsigned size); /* config[] has the new value */
 	/*
-	 * Stop all DMA, and go on as far as p->dma.on allows; control mutex held, vCPU (config write) or main thread. resume
-	 * is also called alone, when p->dma.on came on.
+	 * Stop all DMA, and go on as far as p->dma.on allows; control mutex held, vCPU (config write) or main thread.
+	 * resume is also called alone, when p->dma.on came on.
 	 */
 	void (*quiesce)(struct pci_device *p);
 	void (*resume)(struct pci_device *p);
@@ -165,7 +165,10 @@ void pci_set32(struct pci_device *p, unsigned off, uint32_t v);
 /* Declare BAR n (before realize ends). A 64-bit BAR takes n and n + 1. */
 void pci_bar_init(struct pci_device *p, unsigned n, uint64_t size, uint8_t flags);
 void pci_bar_add(struct pci_device *p, unsigned n, struct region *r, uint64_t offset);
-/* Room for a capability of `size` bytes (id and next included): offset, or -ENOSPC. Contents read-only until wmask is set. */
+/*
+ * Room for a capability of `size` bytes (id and next included): offset, or -ENOSPC. Contents read-only until wmask is
+ * set.
+ */
 int pci_add_cap(struct pci_device *p, uint8_t id, unsigned size);
 /* PCI power management (1.2): D0 and D3hot, where neither DMA nor interrupts nor BARs work; the state is kept. */
 int pci_add_pm(struct pci_device *p);

@@ -8,9 +8,9 @@
  * lengths that agree, checksums filled in, no urgent data.
  *
  * Two things are changed besides. A partial checksum (virtio's NEEDS_CSUM) is completed: a TSO frame goes into
- * libslirp whole. And the MSS that the guest announces in a SYN is remembered and replaced by a large one: libslirp then makes
- * segments of up to 32 KiB, which go to the guest as TSO frames with the guest's own MSS as their segment size (see
- * toguest.h). That is what GRO would do afterwards, without the cost of making the small segments first.
+ * libslirp whole. And the MSS that the guest announces in a SYN is remembered and replaced by a large one: libslirp
+ * then makes segments of up to 32 KiB, which go to the guest as TSO frames with the guest's own MSS as their segment
+ * size (see toguest.h). That is what GRO would do afterwards, without the cost of making the small segments first.
  *
  * Frames are in private memory: they are changed, and nobody else changes them.
  */
@@ -23,8 +23,8 @@
 #define MSS_MIN	  536 /* smaller announcements are left to libslirp */
 
 /*
- * The MSS that the guest announced, by connection: a table without chains. Two connections in one slot share the later one's,
- * which matters only to a guest that uses several MTUs at once.
+ * The MSS that the guest announced, by connection: a table without chains. Two connections in one slot share the later
+ * one's, which matters only to a guest that uses several MTUs at once.
  */
 struct mss_table {
 	uint16_t mss[MSS_SLOTS]; /* 0: none */
@@ -40,8 +40,8 @@ struct check {
 };
 
 /*
- * Judge the frame of *len bytes (14..RING_FRAME_MAX) with its vnet header; change it and *len as said above. USER_PASS or
- * the reason why it stops.
+ * Judge the frame of *len bytes (14..RING_FRAME_MAX) with its vnet header; change it and *len as said above. USER_PASS
+ * or the reason why it stops.
  */
 enum user_check check_frame(struct check *c, uint8_t *frame, uint32_t *len, const struct virtio_net_hdr *hdr);
 

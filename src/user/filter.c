@@ -3,8 +3,8 @@
  * The system call filter of vwire-user: see filter.h.
  *
  * The program checks the architecture, then compares the call's number with one entry after the other. Calls that are
- * allowed whatever their arguments are remembered by the kernel and do not even run it (since Linux 5.11). Only the low 32
- * bits of an argument are looked at: all arguments that are judged here are ints, or flags in those bits.
+ * allowed whatever their arguments are remembered by the kernel and do not even run it (since Linux 5.11). Only the low
+ * 32 bits of an argument are looked at: all arguments that are judged here are ints, or flags in those bits.
  */
 #include "user/filter.h"
 

@@ -2,8 +2,8 @@
 /*
  * guestfwd: the guest's connections to commands, without a UNIX socket that could be connected to anything else.
  *
- * For a rule of slirp_add_unix() libslirp makes a UNIX stream socket for each connection of the guest and connects it to
- * the rule's path. To let it do so would be to allow UNIX sockets, and no filter of system calls sees where one is
+ * For a rule of slirp_add_unix() libslirp makes a UNIX stream socket for each connection of the guest and connects it
+ * to the rule's path. To let it do so would be to allow UNIX sockets, and no filter of system calls sees where one is
  * connected to: all abstract sockets of the host's network namespace, and services stand behind many of them, would be
  * within reach of whoever takes vwire-user over. Neither Landlock (before Linux 6.12) nor another namespace helps, as
  * the network namespace is the host's on purpose.

@@ -2,8 +2,8 @@
 /*
  * What vwire and vwire-user have in common.
  *
- * vwire starts vwire-user with one descriptor, USER_CTL_FD: a SOCK_SEQPACKET socket. vwire asks, vwire-user answers each
- * request with one USER_REPLY, in order; in between it may send notices (USER_SPAWN, USER_LOG). Each message is a
+ * vwire starts vwire-user with one descriptor, USER_CTL_FD: a SOCK_SEQPACKET socket. vwire asks, vwire-user answers
+ * each request with one USER_REPLY, in order; in between it may send notices (USER_SPAWN, USER_LOG). Each message is a
  * struct user_msg, cut after the part that its type has. Requests, in this order:
  *
  *	USER_CONFIG	with 3 descriptors: the shared memory (sealed memfd, USER_SHM_SIZE), the end of a pipe that
@@ -14,8 +14,8 @@
  *	USER_START	lock down and run; the reply's `layers` says what is in force. From then on only USER_RESOLV,
  *			USER_FWD_ADD and USER_FWD_DEL
  *
- * End of file on the socket ends vwire-user, whatever it does. The shared memory is one page of control words and statistics,
- * then the two rings (see ring.h).
+ * End of file on the socket ends vwire-user, whatever it does. The shared memory is one page of control words and
+ * statistics, then the two rings (see ring.h).
  *
  * Accounts. vwire counts a frame as held while it is in the ring towards vwire-user; the statistics say how many were
  * passed to libslirp (out), or filtered (dropped: prefilter). They only ever grow; vwire takes their differences, no

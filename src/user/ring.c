@@ -139,7 +139,9 @@ bool ring_release(struct ring *r)
 	r->shown = r->pos;
 	if (!atomic_load(&r->ctl->want_room))
 		return false;
-	/* What the producer published meanwhile counts as used: by its index as it is now, if that is a possible one. */
+	/*
+	 * What the producer published meanwhile counts as used: by its index as it is now, if that is a possible one.
+	 */
 	return see_head(r) && r->other - r->pos <= r->size / 2 && atomic_exchange(&r->ctl->want_room, 0);
 }
 

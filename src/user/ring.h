@@ -15,7 +15,8 @@
  * Wakes. Nobody is woken who runs. A consumer that finds the ring empty says so and looks once more before it sleeps;
  * a producer publishes and then looks whether the consumer sleeps:
  *
- *	consumer: want_data = 1;  if (head != tail) stay awake	producer: head = h;  if (want_data) { want_data = 0; wake }
+ *	consumer: want_data = 1;  if (head != tail) stay awake
+ *	producer: head = h;  if (want_data) { want_data = 0; wake }
  *
  * All four accesses are sequentially consistent, so at least one of the two sees the other's store, and no wake is
  * lost. Room is told the same way round: a producer that found no room sets want_room and looks at tail once more; the
@@ -87,9 +88,13 @@ void ring_init(struct ring *r, struct ring_ctl *ctl, uint8_t *data, uint32_t siz
 
 /* Bytes free, by the consumer's index as it is now; 0 if the ring is broken. */
 uint32_t ring_room(struct ring *r);
-/* Where a frame of len (<= RING_FRAME_MAX) bytes is to be written, or NULL if there is no room or the ring is broken. */
+/*
+ * Where a frame of len (<= RING_FRAME_MAX) bytes is to be written, or NULL if there is no room or the ring is broken.
+ */
 uint8_t *ring_reserve(struct ring *r, uint32_t len);
-/* The frame stands where ring_reserve() said: complete its record. The consumer does not see it before ring_publish(). */
+/*
+ * The frame stands where ring_reserve() said: complete its record. The consumer does not see it before ring_publish().
+ */
 void ring_push(struct ring *r, uint32_t len, const struct virtio_net_hdr *hdr);
 /* Show what was pushed. True if the consumer sleeps and must be woken: it is woken once for each true. */
 bool ring_publish(struct ring *r) __must_check;

@@ -44,8 +44,8 @@ static bool write_at(int dir, const char *name, const char *text)
 }
 
 /*
- * Root becomes nobody: what is left of the rights of root over files goes with the user id. The root of a container may not
- * be able to; it is not the host's root then.
+ * Root becomes nobody: what is left of the rights of root over files goes with the user id. The root of a container may
+ * not be able to; it is not the host's root then.
  */
 static void become_nobody(void)
 {
@@ -113,7 +113,8 @@ static bool make_path(const char *path)
 
 /*
  * The current directory, a mount, becomes the root, and the old one goes. Where the old one cannot go (it is the
- * kernel's first root, an initramfs, or already a chroot), it is covered and left by chroot, which holds whoever has no capability.
+ * kernel's first root, an initramfs, or already a chroot), it is covered and left by chroot, which holds whoever has no
+ * capability.
  */
 static int enter_root(void)
 {
@@ -124,8 +125,8 @@ static int enter_root(void)
 }
 
 /*
- * The tmpfs goes over /proc, which every system has and which nothing needs any more. The TFTP directory keeps its path:
- * libslirp knows it already.
+ * The tmpfs goes over /proc, which every system has and which nothing needs any more. The TFTP directory keeps its
+ * path: libslirp knows it already.
  */
 static int build_root(struct sandbox *s, int view)
 {
@@ -225,7 +226,10 @@ int sandbox_lock(struct sandbox *s, struct error *err)
 {
 	int rc;
 
-	/* vwire's standard error may be a terminal: who holds it can read what is typed there, and write to it anything. */
+	/*
+	 * vwire's standard error may be a terminal: who holds it can read what is typed there, and write to it
+	 * anything.
+	 */
 	if (!SANITIZED)
 		dup2(STDIN_FILENO, STDERR_FILENO);
 	if (set_limits(s))

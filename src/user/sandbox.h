@@ -2,10 +2,11 @@
 /*
  * What vwire-user takes away from itself before the first byte of the guest reaches libslirp.
  *
- * In this order, after the forwarded ports are bound with the user's own rights: root becomes `nobody`; new user, mount and
- * ipc namespaces; a root directory that is an empty tmpfs with a copy of resolv.conf and, if asked for, the TFTP
+ * In this order, after the forwarded ports are bound with the user's own rights: root becomes `nobody`; new user, mount
+ * and ipc namespaces; a root directory that is an empty tmpfs with a copy of resolv.conf and, if asked for, the TFTP
  * directory (read-only); resource limits; no capabilities; no new privileges; a system
- * call filter (user/filter.h). The pid namespace was made by vwire (clone). The network namespace stays: it is the purpose.
+ * call filter (user/filter.h). The pid namespace was made by vwire (clone). The network namespace stays: it is the
+ * purpose.
  *
  * Where the kernel refuses namespaces (many containers), the rest goes on; sandbox_enter() says what is in force.
  */

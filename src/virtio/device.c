@@ -7,9 +7,9 @@
  * counter says, so that the read(2) a kick would cost is saved. (The counter is 64 bits wide: it does not fill up. A
  * test holds the kernel to it.)
  *
- * Life of the queues. DRIVER_OK maps the rings of all enabled queues (started) and, as soon as DMA is allowed and nobody
- * holds the device quiet, lets them be served (running). `status` is written by vCPUs under the control mutex, but for
- * NEEDS_RESET, which the loop sets too: it is changed by atomic operations on single bits.
+ * Life of the queues. DRIVER_OK maps the rings of all enabled queues (started) and, as soon as DMA is allowed and
+ * nobody holds the device quiet, lets them be served (running). `status` is written by vCPUs under the control mutex,
+ * but for NEEDS_RESET, which the loop sets too: it is changed by atomic operations on single bits.
  */
 #include <errno.h>
 #include <stdlib.h>

@@ -79,8 +79,9 @@ struct virtio_device_class {
 	void (*config_read)(struct virtio_device *v, unsigned off, unsigned size, uint8_t *out);
 	void (*config_write)(struct virtio_device *v, unsigned off, unsigned size, const uint8_t *in);
 	/*
-	 * On the loop. start: queues that are enabled run already, and each is kicked once after. stop: give back what was
-	 * taken but not used (virtq_unpop), touch no queue after. Reset, and also quiesce and resume, come this way.
+	 * On the loop. start: queues that are enabled run already, and each is kicked once after. stop: give back what
+	 * was taken but not used (virtq_unpop), touch no queue after. Reset, and also quiesce and resume, come this
+	 * way.
 	 */
 	void (*start)(struct virtio_device *v);
 	void (*stop)(struct virtio_device *v);
@@ -115,7 +116,10 @@ int virtio_queues_init(struct virtio_device *v, unsigned n, const uint16_t *max_
 void virtio_queue_flush(struct virtio_device *v, struct virtio_queue *vq);
 /* The config space changed: generation, config interrupt (by the loop, soon). Any thread. */
 void virtio_config_changed(struct virtio_device *v);
-/* The guest broke a rule, or the host cannot serve it: said once, counted, NEEDS_RESET. Loop; for queue_enable also under the control mutex. */
+/*
+ * The guest broke a rule, or the host cannot serve it: said once, counted, NEEDS_RESET. Loop; for queue_enable also
+ * under the control mutex.
+ */
 void virtio_break(struct virtio_device *v, struct virtq *q, enum virtq_fault why);
 
 /* ---- for transports; control mutex held ---- */
@@ -130,8 +134,8 @@ void virtio_config_write(struct virtio_device *v, unsigned off, unsigned size, c
 /* Enable a configured queue (queue_enable = 1). Refused (and the device broken) if virtq_check() fails. */
 void virtio_queue_enable(struct virtio_device *v, unsigned index);
 /*
- * Stop touching guest memory, and go on, with the state kept: BAR moves, bus master bit, VM stop. While dma->on is false
- * resume leaves the device as it is: it goes on by the resume after DMA came back.
+ * Stop touching guest memory, and go on, with the state kept: BAR moves, bus master bit, VM stop. While dma->on is
+ * false resume leaves the device as it is: it goes on by the resume after DMA came back.
  */
 void virtio_quiesce(struct virtio_device *v);
 void virtio_resume(struct virtio_device *v);

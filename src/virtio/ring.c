@@ -194,8 +194,8 @@ static inline const struct vring_desc *indirect_table(struct virtq *q, const str
 
 /*
  * Walk the chain from descriptor `head` on. The bound is a count: a table of n entries has no chain of more than n, so
- * whatever a loop looks like, it is left after n steps. The count starts anew in an indirect table, once: that it is one
- * cannot be told from its address, as the driver may name the queue's own descriptors.
+ * whatever a loop looks like, it is left after n steps. The count starts anew in an indirect table, once: that it is
+ * one cannot be told from its address, as the driver may name the queue's own descriptors.
  */
 static inline int walk(struct virtq *q, unsigned head, struct iovec *iov, unsigned max, struct vchain *c)
 {

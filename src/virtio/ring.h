@@ -107,8 +107,9 @@ void virtq_stop(struct virtq *q); /* forgets what is in flight */
 int virtq_check(const struct virtq *q, const struct dma *dma) __must_check;
 
 /*
- * Take the next chain: its pieces go to iov[0..max). 1: taken; 0: nothing there; -EPROTO: the queue broke just now or is
- * broken (fault says why); -E2BIG: more pieces than max (the chain stays where it is; VIRTQ_CHAIN_MAX is always enough).
+ * Take the next chain: its pieces go to iov[0..max). 1: taken; 0: nothing there; -EPROTO: the queue broke just now or
+ * is broken (fault says why); -E2BIG: more pieces than max (the chain stays where it is; VIRTQ_CHAIN_MAX is always
+ * enough).
  */
 int virtq_pop(struct virtq *q, struct iovec *iov, unsigned max, struct vchain *c) __must_check;
 /* Give the newest n popped chains back, in reverse order of popping: heads[n - 1] was popped last. */

@@ -2,19 +2,19 @@
 /*
  * The modern PCI transport of virtio: see virtio_pci.h.
  *
- * Registers are reached by vCPUs under the control mutex of the PCI device. An access counts if it is of a field's width at
- * the field's place; any other reads as 0, writes nothing and is counted. What configures a queue is frozen once the
- * queue is enabled, and all queues are once DRIVER_OK is set; only the vectors stay open until DRIVER_OK, as drivers
- * set them after enabling.
+ * Registers are reached by vCPUs under the control mutex of the PCI device. An access counts if it is of a field's
+ * width at the field's place; any other reads as 0, writes nothing and is counted. What configures a queue is frozen
+ * once the queue is enabled, and all queues are once DRIVER_OK is set; only the vectors stay open until DRIVER_OK, as
+ * drivers set them after enabling.
  *
  * Doorbells have an address for each queue, so the value written does not matter and the write becomes a signal to the
  * queue's eventfd. They are bound at the first DRIVER_OK: while a guest enumerates and sizes BARs there is nothing to
  * unbind. A write that is not taken by a doorbell (none bound, or ioeventfd=off) signals the same eventfd from here.
  *
  * INTx. The ISR and the pin are changed by the loop (queue call) and by vCPUs (read of the ISR) at the same time. After
- * any change of the ISR, who made it drives the pin to (isr != 0) and looks again until both agree: whoever drove the pin
- * last saw the ISR that is there now. A call thus never ends with the ISR set and the pin low (an interrupt lost), nor
- * with the pin stuck high.
+ * any change of the ISR, who made it drives the pin to (isr != 0) and looks again until both agree: whoever drove the
+ * pin last saw the ISR that is there now. A call thus never ends with the ISR set and the pin low (an interrupt lost),
+ * nor with the pin stuck high.
  */
 #include <errno.h>
 #include <linux/virtio_pci.h>

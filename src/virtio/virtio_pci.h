@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * The PCI transport of virtio (virtio 1.2, 4.1; modern interface only): a PCI device that contains a virtio device on a
- * bus of its own, gives it doorbells and interrupts, and shows its registers in BAR 4 and by the PCI configuration access
- * capability. BAR 1 is for MSI-X.
+ * bus of its own, gives it doorbells and interrupts, and shows its registers in BAR 4 and by the PCI configuration
+ * access capability. BAR 1 is for MSI-X.
  *
- * A leaf type (virtio-net-pci) is a record whose class_init names the PCI ids and the type of the child; properties that
- * the proxy does not know are the child's.
+ * A leaf type (virtio-net-pci) is a record whose class_init names the PCI ids and the type of the child; properties
+ * that the proxy does not know are the child's.
  */
 #ifndef VIRTIO_VIRTIO_PCI_H
 #define VIRTIO_VIRTIO_PCI_H

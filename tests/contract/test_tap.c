@@ -434,7 +434,9 @@ static bool has_room(struct bench *bb, unsigned arg)
 	return bb->nic->woken_for & NET_WAKE_ROOM;
 }
 
-/* Frames are charged to the tap while a queue behind a bridge holds them: there is no room, then a wake, none is lost. */
+/*
+ * Frames are charged to the tap while a queue behind a bridge holds them: there is no room, then a wake, none is lost.
+ */
 static void no_room_in_the_tap(void **state)
 {
 	unsigned sent = 0, all = 0, waits = 0;

@@ -2,9 +2,10 @@
 /*
  * What the rings and the transmit path read of the guest's memory, and when: every load goes through a hook here.
  *
- *  - No word of a chain is read twice, nor of a vnet header: the hook spoils each word behind the load, as a driver would
- *    that rewrites what was checked, and says so if it is loaded again. What is sent is what was read first.
- *  - No wake-up is lost: the hook lets the driver act between any two loads, by chance; and then in a thread of its own.
+ *  - No word of a chain is read twice, nor of a vnet header: the hook spoils each word behind the load, as a driver
+ * would that rewrites what was checked, and says so if it is loaded again. What is sent is what was read first.
+ *  - No wake-up is lost: the hook lets the driver act between any two loads, by chance; and then in a thread of its
+ * own.
  */
 #include <errno.h>
 #include <pthread.h>
@@ -289,7 +290,10 @@ static bool await_used(struct driver *d, struct gq *q)
 		atomic_thread_fence(memory_order_seq_cst);
 		if (q->seen != used_idx(q))
 			return true;
-		/* Not there when it asked for a call: it sleeps, and does not look. (A call may be that of the frame before.) */
+		/*
+		 * Not there when it asked for a call: it sleeps, and does not look. (A call may be that of the frame
+		 * before.)
+		 */
 		while (d->wants_calls && atomic_load(&d->b->calls[TXQ]) == calls && !atomic_load(&d->give_up))
 			spin(&spins);
 	}

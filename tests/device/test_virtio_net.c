@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * virtio-net's data path: bytes that go in come out, whatever the layout of buffers; what waits, is held or is dropped is
- * so for the reason that is counted.
+ * virtio-net's data path: bytes that go in come out, whatever the layout of buffers; what waits, is held or is dropped
+ * is so for the reason that is counted.
  */
 #include <endian.h>
 #include <errno.h>
@@ -837,7 +837,10 @@ static uint8_t control(struct bench *b, uint8_t class, uint8_t cmd, const void *
 	return *(uint8_t *)at(b, s[1].gpa);
 }
 
-/* A large frame for a guest that took such: in one piece. The same after the guest turned all offloads off: in segments. */
+/*
+ * A large frame for a guest that took such: in one piece. The same after the guest turned all offloads off: in
+ * segments.
+ */
 static void test_offloads_off_while_frames_wait(void **state)
 {
 	const struct frame_meta m = { .gso = NET_GSO_TCP4,

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * What a driver can write into a split virtqueue, each case with its outcome: the queue works, a frame is dropped with a
- * reason, or the device is broken until reset (expect_broken). The transmit queue stands for all where they do not differ.
+ * What a driver can write into a split virtqueue, each case with its outcome: the queue works, a frame is dropped with
+ * a reason, or the device is broken until reset (expect_broken). The transmit queue stands for all where they do not
+ * differ.
  */
 #include <errno.h>
 #include <stdlib.h>

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * A hub that may learn and heed VLANs, against a model of what such a switch does: which port gets which frame, with
- * which tag, in which order. Ports are slow, lose their links and their peers meanwhile. What a port gets is what the model
- * gave it, in order; all of it, where nothing could be lost. The accounts after each operation.
+ * which tag, in which order. Ports are slow, lose their links and their peers meanwhile. What a port gets is what the
+ * model gave it, in order; all of it, where nothing could be lost. The accounts after each operation.
  *
  * Input: one byte: ports, learning; one or two a port: mode, tag, trunks; then operations.
  */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * What the process at the other end of the shared memory may write there: any index at any time, any record. The
- * consumer reads nothing outside of the ring, ends, and gives no frame of an impossible length; the producer never writes
- * outside; both notice what breaks the rules for good.
+ * consumer reads nothing outside of the ring, ends, and gives no frame of an impossible length; the producer never
+ * writes outside; both notice what breaks the rules for good.
  *
  * Input: 8-byte steps {operation, value}; what is left fills the ring.
  */

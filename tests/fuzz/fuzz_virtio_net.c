@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * virtio-net against a driver and a wire that do anything: the input is a list of operations on guest RAM, registers, the
- * wire and time. Some of them are what a sane driver does (bring the device up, post a chain), so that an input gets deep
- * into the device without having to guess; all of them take their values from the input.
+ * virtio-net against a driver and a wire that do anything: the input is a list of operations on guest RAM, registers,
+ * the wire and time. Some of them are what a sane driver does (bring the device up, post a chain), so that an input
+ * gets deep into the device without having to guess; all of them take their values from the input.
  *
- * Beside what the sanitizers see, it holds that every frame is accounted for after each operation, and that a reset ends
- * everything.
+ * Beside what the sanitizers see, it holds that every frame is accounted for after each operation, and that a reset
+ * ends everything.
  */
 #include <stdio.h>
 #include <stdlib.h>

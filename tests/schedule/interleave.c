@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * The scheduler. Each thread is a coroutine with a stack of its own; makecontext() is used to get onto the stack, and
- * _setjmp() and _longjmp() to switch, because they make no system call. Threads that wait say for what; whether the wait
- * is over is computed from the simulated objects whenever the next thread is chosen, so nothing can be forgotten to be
- * woken that the real thing would not forget too.
+ * _setjmp() and _longjmp() to switch, because they make no system call. Threads that wait say for what; whether the
+ * wait is over is computed from the simulated objects whenever the next thread is chosen, so nothing can be forgotten
+ * to be woken that the real thing would not forget too.
  *
- * Time stands still while anybody can run. When nobody can, it jumps to the next timeout of an epoll_wait; now and then it
- * does so earlier, because time-outs race with events.
+ * Time stands still while anybody can run. When nobody can, it jumps to the next timeout of an epoll_wait; now and then
+ * it does so earlier, because time-outs race with events.
  */
 #undef _FORTIFY_SOURCE /* its longjmp() refuses to change stacks */
 #undef free	       /* the files under test call interleave_free() */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * A deterministic scheduler: threads of a test are coroutines of one thread, and which of them goes on at each
- * SCHED_POINT() and each wait is decided by a seed. Files under test are compiled with VWIRE_SCHED (base/sched.h), and then
- * their mutexes, futexes, epoll, eventfds and clock are the ones here. The memory is sequentially consistent; what
+ * SCHED_POINT() and each wait is decided by a seed. Files under test are compiled with VWIRE_SCHED (base/sched.h), and
+ * then their mutexes, futexes, epoll, eventfds and clock are the ones here. The memory is sequentially consistent; what
  * depends on weaker orders is test_threads.c's, under the thread sanitizer.
  */
 #ifndef SCHEDULE_INTERLEAVE_H

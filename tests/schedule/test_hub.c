@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Hubs whose loop runs in a thread of its own, under traffic from every port, while the main thread adds and removes
- * ports, sets links, stops and starts wires and asks for descriptions. Under the thread sanitizer this shows who touches
- * what; without it, that accounts are exact whenever all is quiet.
+ * ports, sets links, stops and starts wires and asks for descriptions. Under the thread sanitizer this shows who
+ * touches what; without it, that accounts are exact whenever all is quiet.
  */
 #include "../unit/unit.h"
 

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Interrupts under the deterministic scheduler: wires that pins share, the ISR and its pin, a config change while the
- * driver resets the device, MSI-X vectors that are masked while they are raised. A lost interrupt is a deadlock here, and the report names who waits.
- * SCHED_SEEDS=N is how many interleavings of each scenario; SCHED_SEED=N runs just that one.
+ * driver resets the device, MSI-X vectors that are masked while they are raised. A lost interrupt is a deadlock here,
+ * and the report names who waits. SCHED_SEEDS=N is how many interleavings of each scenario; SCHED_SEED=N runs just that
+ * one.
  */
 #ifndef VWIRE_SCHED
 #define VWIRE_SCHED 1
@@ -191,7 +192,9 @@ static void isr(void)
 	sched_spawn("guest", isr_guest, NULL);
 }
 
-/* ---- a config change comes from main while a vCPU resets the device: after the reset it is as if it had not been ---- */
+/*
+ * ---- a config change comes from main while a vCPU resets the device: after the reset it is as if it had not been ----
+ */
 
 static struct virtio_device_class plain_class;
 static struct loop *net;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * A wire whose loop runs in a thread of its own, under traffic both ways, while the main thread starts and stops it, sets
- * links, takes it apart and looks at it. Under the thread sanitizer this shows who touches what; without it, that accounts
- * are exact at every quiesce and that nothing moves then.
+ * A wire whose loop runs in a thread of its own, under traffic both ways, while the main thread starts and stops it,
+ * sets links, takes it apart and looks at it. Under the thread sanitizer this shows who touches what; without it, that
+ * accounts are exact at every quiesce and that nothing moves then.
  */
 #include "../unit/unit.h"
 

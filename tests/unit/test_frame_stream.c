@@ -679,7 +679,9 @@ static void broken_pipe_without_room(void **state)
 
 /* ---- stops ---- */
 
-/* Nothing moves while it is stopped, and nothing is lost by it: neither what came nor a connection that came or went. */
+/*
+ * Nothing moves while it is stopped, and nothing is lost by it: neither what came nor a connection that came or went.
+ */
 static void stopped(void **state)
 {
 	uint8_t p[512];

@@ -201,7 +201,10 @@ static void an_old_event_does_not_reach_a_new_watch_in_its_place(void **state)
 		assert_int_equal(watch_add(loop, &s[i].w, EPOLLIN), 0);
 		source_signal(&s[i]);
 	}
-	/* Both are in the batch; the first replaces the second, whose old event must fall away; the new one has its own. */
+	/*
+	 * Both are in the batch; the first replaces the second, whose old event must fall away; the new one has its
+	 * own.
+	 */
 	assert_true(loop_turn(loop));
 	assert_int_equal(s[0].calls + s[1].calls, 1);
 	s[0].extra = s[1].extra = NULL;

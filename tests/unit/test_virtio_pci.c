@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The PCI transport of virtio, from the guest's side: a small driver sets up a virtio device that copies what it is given
- * from the readable to the writable part of each chain.
+ * The PCI transport of virtio, from the guest's side: a small driver sets up a virtio device that copies what it is
+ * given from the readable to the writable part of each chain.
  */
 #include "pcibench.h"
 
@@ -800,7 +800,10 @@ static void bar_moves_while_running(void **state)
 	assert_int_equal(status() & VIRTIO_STATUS_NEEDS_RESET, 0);
 }
 
-/* VT19: on RAM (on its own rings), on the local APIC. DMA goes to RAM and nowhere else all the same. The board's own wins. */
+/*
+ * VT19: on RAM (on its own rings), on the local APIC. DMA goes to RAM and nowhere else all the same. The board's own
+ * wins.
+ */
 static void bar_on_other_things(void **state)
 {
 	static const uint64_t places[] = { 0x10000, 0xfee00000, 0xfffc0000, 0x2000000000 };
