@@ -1,36 +1,19 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * The board under KVM with guests of a few instructions: ways to end and to reset, string I/O, memory without
- * anything behind it, pausing, several CPUs, doorbells, interrupts. A guest starts by the 64-bit entry of a bzImage
- * made here, with the first 4 GiB mapped; it leaves results at MAILBOX.
+ * anything behind it, pausing, several CPUs, doorbells, interrupts.
  */
-#include "unit.h"
+#include "tinyguest.h"
 
-#include <fcntl.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include <asm/bootparam.h>
-
-#include "ctl/types.h"
-#include "machine/machine.h"
-#include "machine/memmap.h"
 #include "mem/epoch.h"
-
-#define MAILBOX 0x50000
 
 /* ---- guests ---- */
 
 /* clang-format off */
-#define GUEST(name, text)                                                                                              \
-	extern const uint8_t guest_##name[], guest_##name##_end[];                                                     \
-	__asm__(".pushsection .rodata\n .globl guest_" #name ", guest_" #name "_end\n"                                 \
-		".set MAILBOX, 0x50000\n .code64\n guest_" #name ":\n" text "\n"                                       \
-		"guest_" #name "_end:\n .popsection\n")
-
-#define POWEROFF "mov $0x604, %dx\n mov $(1 << 13 | 5 << 10), %ax\n out %ax, %dx\n 9: hlt\n jmp 9b\n"
-
 GUEST(hello,
 	"mov $0x3f8, %dx\n"
 	"lea 2f(%rip), %rsi\n"
@@ -110,117 +93,7 @@ GUEST(panic, "mov $0x505, %dx\n mov $1, %al\n out %al, %dx\n 1: hlt\n jmp 1b\n")
 GUEST(lost, "mov $0xd0000000, %edi\n jmp *%rdi\n");	/* there is nothing to execute */
 /* clang-format on */
 
-#define IMAGE(name) guest_##name, (size_t)(guest_##name##_end - guest_##name)
-
-/* ---- the machine ---- */
-
-static struct error err;
-static struct loop *loop;
-static struct machine *machine;
-static struct accel *accel;
-static int image_fd, serial_fd, status;
-
 static const struct type *const types[] = { &type_object, &type_device, &type_pci_device, &type_pci_host_bridge, NULL };
-
-static void on_exit_request(void *arg, int st)
-{
-	(void)arg;
-	status = st;
-	loop_stop(loop);
-}
-
-static struct loop *place(void *arg)
-{
-	return arg;
-}
-
-static const char *make_image(const uint8_t *code, size_t len)
-{
-	static char path[32];
-	static uint8_t image[8192];
-	struct setup_header *h = (void *)(image + 0x1f1);
-
-	memset(image, 0, sizeof(image));
-	h->setup_sects = 1;
-	h->syssize = (0x200 + 0x1000) / 16;
-	h->boot_flag = 0xaa55;
-	h->jump = 0x66eb;
-	h->header = 0x53726448;
-	h->version = 0x020f;
-	h->loadflags = LOADED_HIGH;
-	h->initrd_addr_max = 0x7fffffff;
-	h->xloadflags = XLF_KERNEL_64;
-	h->cmdline_size = 255;
-	h->pref_address = 0x100000;
-	assert_true(len <= 0x1000);
-	memcpy(image + 1024 + 0x200, code, len);
-	image_fd = memfd_create("image", MFD_CLOEXEC);
-	assert_int_equal(write(image_fd, image, sizeof(image)), sizeof(image));
-	snprintf(path, sizeof(path), "/proc/self/fd/%d", image_fd);
-	return path;
-}
-
-/* Up to the point where devices may be added. */
-static void make(const uint8_t *code, size_t len, struct machine_config cfg)
-{
-	char serial[48];
-	struct accel_env env;
-
-	serial_fd = memfd_create("serial", MFD_CLOEXEC);
-	snprintf(serial, sizeof(serial), "file:/proc/self/fd/%d", serial_fd);
-	cfg.serial[0] = serial;
-	cfg.kernel = make_image(code, len);
-	cfg.ram_size = 32 * MIB;
-	cfg.cpus = cfg.cpus ? cfg.cpus : 1;
-	cfg.cpu_model = "host";
-	status = -1;
-	loop = loop_new("main", &err);
-	assert_non_null(loop);
-	machine = machine_new(&cfg, loop, &err);
-	assert_non_null(machine);
-	machine_on_exit(machine, on_exit_request, NULL);
-	env = machine_accel_env(machine);
-	accel = kvm_accel_new(&env, &err);
-	assert_non_null(accel);
-	machine_set_accel(machine, accel);
-	assert_int_equal(machine_init_buses(machine, place, loop, &err), 0);
-}
-
-static volatile uint32_t *mailbox(unsigned off)
-{
-	return ram_ptr(machine_accel_env(machine).ram, MAILBOX + off, 4);
-}
-
-static void start(void)
-{
-	assert_int_equal(machine_ready(machine, &err), 0);
-	assert_string_equal(machine_state_name(machine), "prelaunch");
-	machine_start(machine);
-}
-
-static void unmake(void)
-{
-	machine_free(machine);
-	loop_free(loop);
-	close(image_fd);
-	close(serial_fd);
-}
-
-static void run(void)
-{
-	start();
-	loop_run(loop);
-}
-
-/* Turn the main loop until the guest has come so far. */
-static void until(unsigned off, uint32_t value)
-{
-	for (unsigned i = 0; *mailbox(off) < value; i++) {
-		assert_true(i < 10000);
-		loop_turn(loop);
-		usleep(1000);
-	}
-}
 
 /* ---- tests ---- */
 
@@ -230,7 +103,7 @@ static void string_output_and_poweroff(void **state)
 	int fd;
 
 	(void)state;
-	make(IMAGE(hello), (struct machine_config){ 0 });
+	make(IMAGE(hello), (struct machine_config){ 0 }, NULL);
 	run();
 	assert_int_equal(status, 0);
 	fd = serial_fd;
@@ -245,7 +118,7 @@ static void string_output_and_poweroff(void **state)
 static void what_is_not_there_reads_as_ones(void **state)
 {
 	(void)state;
-	make(IMAGE(string_in), (struct machine_config){ 0 });
+	make(IMAGE(string_in), (struct machine_config){ 0 }, NULL);
 	run();
 	assert_int_equal(status, 0);
 	for (unsigned i = 0; i < 100; i += 4)
@@ -261,12 +134,12 @@ static void what_is_not_there_reads_as_ones(void **state)
 static void each_way_to_reset(void **state)
 {
 	(void)state;
-	make(IMAGE(resets), (struct machine_config){ 0 });
+	make(IMAGE(resets), (struct machine_config){ 0 }, NULL);
 	run();
 	assert_int_equal(status, 0);
 	assert_int_equal(*mailbox(0), 40);
 	unmake();
-	make(IMAGE(resets), (struct machine_config){ .no_reboot = true });
+	make(IMAGE(resets), (struct machine_config){ .no_reboot = true }, NULL);
 	run();
 	assert_int_equal(status, 0);
 	assert_int_equal(*mailbox(0), 1);
@@ -282,14 +155,14 @@ static int refuse_reset(struct accel *a, const struct boot_cpu *boot, struct err
 static void a_reset_that_fails_ends_it(void **state)
 {
 	(void)state;
-	make(IMAGE(resets), (struct machine_config){ 0 });
+	make(IMAGE(resets), (struct machine_config){ 0 }, NULL);
 	start();
 	accel->cpus_reset = refuse_reset;
 	loop_run(loop);
 	assert_int_equal(status, 1);
 	assert_true(*mailbox(0) < 40);
 	unmake();
-	make(IMAGE(resets), (struct machine_config){ 0 });
+	make(IMAGE(resets), (struct machine_config){ 0 }, NULL);
 	accel->cpus_reset = refuse_reset;
 	assert_int_equal(machine_ready(machine, &err), -EIO);
 	assert_string_equal(err.msg, "the processors are not to be reset");
@@ -331,7 +204,7 @@ static void triple_faults_are_said_ten_times_a_second(void **state)
 
 	(void)state;
 	was = capture(file);
-	make(IMAGE(faults), (struct machine_config){ 0 });
+	make(IMAGE(faults), (struct machine_config){ 0 }, NULL);
 	start();
 	until(0, 100);
 	machine_request(machine, MACHINE_SHUTDOWN, "test ends it");
@@ -345,7 +218,7 @@ static void triple_faults_are_said_ten_times_a_second(void **state)
 static void no_shutdown_stops_and_a_reset_leads_on(void **state)
 {
 	(void)state;
-	make(IMAGE(resets), (struct machine_config){ .no_shutdown = true });
+	make(IMAGE(resets), (struct machine_config){ .no_shutdown = true }, NULL);
 	*mailbox(0) = 39; /* power off at once */
 	start();
 	for (unsigned i = 0; i < 5000 && machine_running(machine); i++) {
@@ -371,15 +244,15 @@ static void no_shutdown_stops_and_a_reset_leads_on(void **state)
 static void a_guest_that_cannot_go_on_ends_with_1(void **state)
 {
 	(void)state;
-	make(IMAGE(panic), (struct machine_config){ 0 });
+	make(IMAGE(panic), (struct machine_config){ 0 }, NULL);
 	run();
 	assert_int_equal(status, 1);
 	unmake();
-	make(IMAGE(lost), (struct machine_config){ .cpus = 2 });
+	make(IMAGE(lost), (struct machine_config){ .cpus = 2 }, NULL);
 	run();
 	assert_int_equal(status, 1);
 	unmake();
-	make(IMAGE(panic), (struct machine_config){ .no_shutdown = true });
+	make(IMAGE(panic), (struct machine_config){ .no_shutdown = true }, NULL);
 	start();
 	for (unsigned i = 0; i < 5000 && machine_running(machine); i++) {
 		loop_turn(loop);
@@ -395,7 +268,7 @@ static void nothing_runs_while_paused(void **state)
 	uint64_t clock;
 
 	(void)state;
-	make(IMAGE(count), (struct machine_config){ .cpus = 2 });
+	make(IMAGE(count), (struct machine_config){ .cpus = 2 }, NULL);
 	start();
 	until(0, 1000);
 	for (unsigned i = 0; i < 200; i++) {
@@ -422,7 +295,7 @@ static void all_cpus_start_after_each_reset(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(counts); i++) {
-		make(IMAGE(smp), (struct machine_config){ .cpus = counts[i] });
+		make(IMAGE(smp), (struct machine_config){ .cpus = counts[i] }, NULL);
 		*mailbox(8) = counts[i] - 1;
 		run();
 		assert_int_equal(status, 0);
@@ -469,7 +342,7 @@ static void a_string_holds_neither_maps_nor_a_pause_up(void **state)
 	struct region mem = { .name = "mem", .size = 4096, .ops = &ops, .policy = REGION_NONE };
 
 	(void)state;
-	make(IMAGE(strings), (struct machine_config){ 0 });
+	make(IMAGE(strings), (struct machine_config){ 0 }, NULL);
 	assert_int_equal(space_map(machine_accel_env(machine).mem, &mem, 0xd0000000, 0), 0);
 	assert_int_equal(space_map(machine_accel_env(machine).io, &io, 0xc800, 0), 0);
 	freed = freed_inside = false;
@@ -536,7 +409,7 @@ static void doorbells_ring_without_an_exit(void **state)
 	};
 
 	(void)state;
-	make(IMAGE(bells), (struct machine_config){ 0 });
+	make(IMAGE(bells), (struct machine_config){ 0 }, NULL);
 	assert_int_equal(space_map(machine_accel_env(machine).mem, &mem, 0xd0000000, 0), 0);
 	assert_int_equal(space_map(machine_accel_env(machine).io, &io, 0xc800, 0), 0);
 	run();
@@ -563,7 +436,7 @@ static void messages_and_lines_arrive(void **state)
 	int fd, route, other_fd, other;
 
 	(void)state;
-	make(IMAGE(interrupts), (struct machine_config){ 0 });
+	make(IMAGE(interrupts), (struct machine_config){ 0 }, NULL);
 	irq = accel->irq;
 	route = irq->route_add(irq->opaque, &fd, &err);
 	other = irq->route_add(irq->opaque, &other_fd, &err);
@@ -607,12 +480,6 @@ int main(void)
 		cmocka_unit_test(messages_and_lines_arrive),
 	};
 
-	if (access("/dev/kvm", R_OK | W_OK) != 0) {
-		printf("/dev/kvm cannot be used here\n");
-		return 77;
-	}
-	chardev_types_init(chardev_types);
-	if (types_init(types, &err) != 0)
-		return 1;
+	prepare(types);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
