@@ -930,61 +930,78 @@ static int judged(struct bench *b, const char *mac, int vid)
 #define MULTI2 "01:00:5e:00:00:06"
 #define BCAST  "ff:ff:ff:ff:ff:ff"
 
-static void test_filter(void **state)
+static void filter_by_address(struct bench *b)
 {
-	struct {
+	const struct {
 		uint32_t n_uc;
 		uint8_t uc[6];
 		uint32_t n_mc;
 		uint8_t mc[6];
 	} __attribute__((packed))
 	table = { htole32(1), { 0x52, 0x54, 0, 0, 0, 0x99 }, htole32(1), { 1, 0, 0x5e, 0, 0, 5 } };
-	uint8_t mac[6] = { 2, 2, 2, 2, 2, 2 };
+
+	/* Promiscuous at first: everything. */
+	assert_int_equal(judged(b, OTHER, 5), NET_OK);
+	mode(b, PROMISC, 0);
+	assert_int_equal(judged(b, OWN, -1), NET_OK);
+	assert_int_equal(judged(b, OTHER, -1), NET_DROP_FILTER_MAC);
+	assert_int_equal(judged(b, MULTI, -1), NET_DROP_FILTER_MAC);
+	assert_int_equal(judged(b, BCAST, -1), NET_OK);
+	mode(b, ALLMULTI, 1);
+	assert_int_equal(judged(b, MULTI, -1), NET_OK);
+	mode(b, ALLMULTI, 0);
+	mode(b, ALLUNI, 0x55); /* what is not 0 is true */
+	assert_int_equal(judged(b, OTHER, -1), NET_OK);
+	mode(b, ALLUNI, 0);
+	assert_int_equal(control(b, VIRTIO_NET_CTRL_MAC, 0, &table, sizeof(table)), VIRTIO_NET_OK);
+	assert_int_equal(judged(b, OTHER, -1), NET_OK);
+	assert_int_equal(judged(b, MULTI, -1), NET_OK);
+	assert_int_equal(judged(b, MULTI2, -1), NET_DROP_FILTER_MAC);
+	mode(b, NOMULTI, 1);
+	assert_int_equal(judged(b, MULTI, -1), NET_DROP_FILTER_MAC);
+	assert_int_equal(judged(b, BCAST, -1), NET_OK);
+	mode(b, NOBCAST, 1);
+	assert_int_equal(judged(b, BCAST, -1), NET_DROP_FILTER_MAC);
+	mode(b, NOUNI, 1);
+	assert_int_equal(judged(b, OWN, -1), NET_DROP_FILTER_MAC);
+	mode(b, NOUNI, 0);
+}
+
+/* None at first, but a priority tag is no VLAN. */
+static void filter_by_vlan(struct bench *b)
+{
 	uint16_t vid = htole16(100);
+
+	assert_int_equal(judged(b, OWN, 100), NET_DROP_FILTER_VLAN);
+	assert_int_equal(judged(b, OWN, 0), NET_OK);
+	assert_int_equal(control(b, VIRTIO_NET_CTRL_VLAN, 0, &vid, 2), VIRTIO_NET_OK);
+	assert_int_equal(judged(b, OWN, 100), NET_OK);
+	assert_int_equal(judged(b, OWN, 101), NET_DROP_FILTER_VLAN);
+	assert_int_equal(control(b, VIRTIO_NET_CTRL_VLAN, 1, &vid, 2), VIRTIO_NET_OK);
+	assert_int_equal(judged(b, OWN, 100), NET_DROP_FILTER_VLAN);
+}
+
+static void filter_by_another_address(struct bench *b)
+{
+	uint8_t mac[6] = { 2, 2, 2, 2, 2, 2 };
+
+	assert_int_equal(control(b, VIRTIO_NET_CTRL_MAC, 1, mac, 6), VIRTIO_NET_OK);
+	assert_int_equal(judged(b, OWN, -1), NET_DROP_FILTER_MAC);
+	assert_int_equal(judged(b, "02:02:02:02:02:02", -1), NET_OK);
+	virtio_config_read(b->v, 0, 6, back);
+	assert_memory_equal(back, mac, 6);
+}
+
+static void test_filter(void **state)
+{
 	struct bench b;
 
 	(void)state;
 	bench_open(&b, (const char *const[]){ "mac=" OWN, NULL });
 	driver_up(&b, ALL_FEATURES);
-	/* Promiscuous at first: everything. */
-	assert_int_equal(judged(&b, OTHER, 5), NET_OK);
-	mode(&b, PROMISC, 0);
-	assert_int_equal(judged(&b, OWN, -1), NET_OK);
-	assert_int_equal(judged(&b, OTHER, -1), NET_DROP_FILTER_MAC);
-	assert_int_equal(judged(&b, MULTI, -1), NET_DROP_FILTER_MAC);
-	assert_int_equal(judged(&b, BCAST, -1), NET_OK);
-	mode(&b, ALLMULTI, 1);
-	assert_int_equal(judged(&b, MULTI, -1), NET_OK);
-	mode(&b, ALLMULTI, 0);
-	mode(&b, ALLUNI, 0x55); /* what is not 0 is true */
-	assert_int_equal(judged(&b, OTHER, -1), NET_OK);
-	mode(&b, ALLUNI, 0);
-	assert_int_equal(control(&b, VIRTIO_NET_CTRL_MAC, 0, &table, sizeof(table)), VIRTIO_NET_OK);
-	assert_int_equal(judged(&b, OTHER, -1), NET_OK);
-	assert_int_equal(judged(&b, MULTI, -1), NET_OK);
-	assert_int_equal(judged(&b, MULTI2, -1), NET_DROP_FILTER_MAC);
-	mode(&b, NOMULTI, 1);
-	assert_int_equal(judged(&b, MULTI, -1), NET_DROP_FILTER_MAC);
-	assert_int_equal(judged(&b, BCAST, -1), NET_OK);
-	mode(&b, NOBCAST, 1);
-	assert_int_equal(judged(&b, BCAST, -1), NET_DROP_FILTER_MAC);
-	mode(&b, NOUNI, 1);
-	assert_int_equal(judged(&b, OWN, -1), NET_DROP_FILTER_MAC);
-	mode(&b, NOUNI, 0);
-	/* VLANs: none at first, but a priority tag is no VLAN. */
-	assert_int_equal(judged(&b, OWN, 100), NET_DROP_FILTER_VLAN);
-	assert_int_equal(judged(&b, OWN, 0), NET_OK);
-	assert_int_equal(control(&b, VIRTIO_NET_CTRL_VLAN, 0, &vid, 2), VIRTIO_NET_OK);
-	assert_int_equal(judged(&b, OWN, 100), NET_OK);
-	assert_int_equal(judged(&b, OWN, 101), NET_DROP_FILTER_VLAN);
-	assert_int_equal(control(&b, VIRTIO_NET_CTRL_VLAN, 1, &vid, 2), VIRTIO_NET_OK);
-	assert_int_equal(judged(&b, OWN, 100), NET_DROP_FILTER_VLAN);
-	/* Another address */
-	assert_int_equal(control(&b, VIRTIO_NET_CTRL_MAC, 1, mac, 6), VIRTIO_NET_OK);
-	assert_int_equal(judged(&b, OWN, -1), NET_DROP_FILTER_MAC);
-	assert_int_equal(judged(&b, "02:02:02:02:02:02", -1), NET_OK);
-	virtio_config_read(b.v, 0, 6, back);
-	assert_memory_equal(back, mac, 6);
+	filter_by_address(&b);
+	filter_by_vlan(&b);
+	filter_by_another_address(&b);
 	assert_int_equal(dropped_rx(&b, NET_DROP_FILTER_MAC), 7);
 	assert_int_equal(dropped_rx(&b, NET_DROP_FILTER_VLAN), 3);
 	expect_balanced(&b);

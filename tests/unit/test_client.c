@@ -791,11 +791,33 @@ static void json(void **state)
 
 /* ---- anything, in any order ---- */
 
+static void back_gives_something(unsigned i)
+{
+	struct frame_meta m;
+	size_t len = make_tcp(frames[0], i, (size_t)random() % 20000 + 1, &m);
+
+	m.gso = random() & 1 ? NET_GSO_TCP4 : NET_GSO_NONE;
+	m.gso_size = (uint16_t)(random() % 2000 + 200);
+	/* What the giver promised not to give it does not give, but for what waited. */
+	if (back->c.draining || !(frame_needs(&m) & ~back->c.gives))
+		back_receives(frames[0], len, &m);
+}
+
+static void nic_gives_something(unsigned i)
+{
+	batch.n = 0;
+	for (unsigned k = (unsigned)random() % 8; k < 8; k++) {
+		if (random() & 1)
+			fill_tso(batch.n, i, (size_t)random() % 20000 + 1, (unsigned)random() % 2000 + 200);
+		else
+			batch_add(&batch, frames[batch.n], (size_t)random() % 1600, NULL);
+	}
+	nic_sends();
+}
+
 static void do_something(unsigned *seed)
 {
 	unsigned what = (unsigned)random() % 16, i = (*seed)++;
-	struct frame_meta m;
-	size_t len;
 
 	switch (what) {
 	case 0:
@@ -826,26 +848,13 @@ static void do_something(unsigned *seed)
 	case 8:
 	case 9:
 	case 10:
-		len = make_tcp(frames[0], i, (size_t)random() % 20000 + 1, &m);
-		m.gso = random() & 1 ? NET_GSO_TCP4 : NET_GSO_NONE;
-		m.gso_size = (uint16_t)(random() % 2000 + 200);
-		/* What the giver promised not to give it does not give, but for what waited. */
-		if (!back->c.draining && (frame_needs(&m) & ~back->c.gives))
-			break;
-		back_receives(frames[0], len, &m);
+		back_gives_something(i);
 		break;
 	case 11:
 		net_commit(&back->c);
 		break;
 	default:
-		batch.n = 0;
-		for (unsigned k = (unsigned)random() % 8; k < 8; k++) {
-			if (random() & 1)
-				fill_tso(batch.n, i, (size_t)random() % 20000 + 1, (unsigned)random() % 2000 + 200);
-			else
-				batch_add(&batch, frames[batch.n], (size_t)random() % 1600, NULL);
-		}
-		nic_sends();
+		nic_gives_something(i);
 	}
 }
 

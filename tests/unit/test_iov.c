@@ -62,34 +62,38 @@ static void assert_guards(const struct pieces *p)
 	}
 }
 
+static void read_out(const struct pieces *a, const uint8_t *flat, size_t skip, size_t n)
+{
+	size_t want = MIN(n, a->total - MIN(skip, a->total));
+	struct iov_cur ca = iov_cur(a->iov, a->cnt);
+	uint8_t buf[TOTAL_MAX];
+
+	assert_int_equal(iov_size(a->iov, a->cnt), a->total);
+	assert_int_equal(iov_skip(&ca, skip), MIN(skip, a->total));
+	assert_int_equal(iov_left(&ca), a->total - MIN(skip, a->total));
+	assert_int_equal(iov_get(&ca, buf, n), want);
+	assert_memory_equal(buf, flat + MIN(skip, a->total), want);
+	if (skip <= a->total) {
+		assert_int_equal(iov_read_at(a->iov, a->cnt, skip, buf, n), want);
+		assert_memory_equal(buf, flat + skip, want);
+	} else {
+		assert_int_equal(iov_read_at(a->iov, a->cnt, skip, buf, n), 0);
+	}
+}
+
 static void movers_match_the_model(void **state)
 {
 	(void)state;
 	for (unsigned round = 0; round < 20000; round++) {
 		struct pieces a, b;
 		uint8_t flat[TOTAL_MAX], other[TOTAL_MAX], buf[TOTAL_MAX + 64];
+		size_t n = rnd(TOTAL_MAX), want;
 		struct iov_cur ca, cb;
-		size_t skip, n, want;
 
 		make_pieces(&a);
 		make_pieces(&b);
 		flatten(&a, flat);
-		skip = rnd(TOTAL_MAX);
-		n = rnd(TOTAL_MAX);
-		ca = iov_cur(a.iov, a.cnt);
-		assert_int_equal(iov_size(a.iov, a.cnt), a.total);
-		assert_int_equal(iov_skip(&ca, skip), MIN(skip, a.total));
-		assert_int_equal(iov_left(&ca), a.total - MIN(skip, a.total));
-
-		want = MIN(n, a.total - MIN(skip, a.total));
-		assert_int_equal(iov_get(&ca, buf, n), want);
-		assert_memory_equal(buf, flat + MIN(skip, a.total), want);
-		if (skip <= a.total) {
-			assert_int_equal(iov_read_at(a.iov, a.cnt, skip, buf, n), want);
-			assert_memory_equal(buf, flat + skip, want);
-		} else {
-			assert_int_equal(iov_read_at(a.iov, a.cnt, skip, buf, n), 0);
-		}
+		read_out(&a, flat, rnd(TOTAL_MAX), n);
 
 		ca = iov_cur(a.iov, a.cnt);
 		cb = iov_cur(b.iov, b.cnt);

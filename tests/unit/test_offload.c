@@ -542,10 +542,8 @@ static void udp_without_checksum(void **state)
 
 /* ---- what is refused ---- */
 
-static void spoil(struct made *f, unsigned what)
+static void spoil_headers(uint8_t *l3, uint8_t *l4, unsigned what)
 {
-	uint8_t *l3 = f->bytes + f->l3, *l4 = f->bytes + f->l4;
-
 	switch (what) {
 	case 0:
 		set16(l3 - 2, 0x0806);
@@ -568,6 +566,15 @@ static void spoil(struct made *f, unsigned what)
 	case 6:
 		l4[12] = 0x40;
 		break; /* TCP header of 16 bytes */
+	}
+}
+
+static void spoil(struct made *f, unsigned what)
+{
+	switch (what) {
+	default:
+		spoil_headers(f->bytes + f->l3, f->bytes + f->l4, what);
+		break;
 	case 7:
 		f->b.frame[0].len = f->l4 + 19;
 		break; /* cut in the TCP header */

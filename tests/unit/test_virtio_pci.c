@@ -470,33 +470,50 @@ static void refused_options(void **state)
 
 /* ---- registers ---- */
 
-static void frozen(void **state)
+/* Of an enabled queue, or of any once the driver runs; queue 0 is enabled. */
+static void registers_stay(unsigned q)
 {
 	static const unsigned reg32[] = { VIRTIO_PCI_COMMON_Q_DESCLO,  VIRTIO_PCI_COMMON_Q_DESCHI,
 					  VIRTIO_PCI_COMMON_Q_AVAILLO, VIRTIO_PCI_COMMON_Q_AVAILHI,
 					  VIRTIO_PCI_COMMON_Q_USEDLO,  VIRTIO_PCI_COMMON_Q_USEDHI };
 
+	set(VIRTIO_PCI_COMMON_Q_SELECT, q, 2);
+	for (unsigned i = 0; i < ARRAY_SIZE(reg32); i++) {
+		uint32_t old = get(reg32[i], 4);
+
+		set(reg32[i], 0xdeadbee0, 4);
+		assert_int_equal(get(reg32[i], 4), old);
+	}
+	set(VIRTIO_PCI_COMMON_Q_SIZE, 3, 2);
+	assert_int_equal(get(VIRTIO_PCI_COMMON_Q_SIZE, 2), QSIZE);
+	set(VIRTIO_PCI_COMMON_Q_ENABLE, q == 0 ? 0 : 1, 2);
+	assert_int_equal(get(VIRTIO_PCI_COMMON_Q_ENABLE, 2), q == 0);
+	/* a driver may set the vector after enabling, but not once it runs */
+	set(VIRTIO_PCI_COMMON_Q_MSIX, 3, 2);
+	assert_int_equal(get(VIRTIO_PCI_COMMON_Q_MSIX, 2), q == 0 ? 3 : q + 1);
+}
+
+/* A reset opens all again, with nothing left of before. */
+static void nothing_is_left(void)
+{
+	set_status(0);
+	set(VIRTIO_PCI_COMMON_Q_SELECT, 0, 2);
+	assert_int_equal(get(VIRTIO_PCI_COMMON_Q_ENABLE, 2), 0);
+	assert_int_equal(get(VIRTIO_PCI_COMMON_Q_DESCLO, 4), 0);
+	assert_int_equal(get(VIRTIO_PCI_COMMON_Q_MSIX, 2), NO_VECTOR);
+	assert_int_equal(get(VIRTIO_PCI_COMMON_MSIX, 2), NO_VECTOR);
+	assert_int_equal(get(VIRTIO_PCI_COMMON_GF, 4), 0);
+}
+
+static void frozen(void **state)
+{
 	(void)state;
 	negotiate();
 	msix_setup();
 	queue_setup(0); /* 1 and 2 stay off */
 	for (unsigned live = 0; live < 2; live++) {
-		for (unsigned q = 0; q < (live ? QUEUES : 1); q++) {
-			set(VIRTIO_PCI_COMMON_Q_SELECT, q, 2);
-			for (unsigned i = 0; i < ARRAY_SIZE(reg32); i++) {
-				uint32_t old = get(reg32[i], 4);
-
-				set(reg32[i], 0xdeadbee0, 4);
-				assert_int_equal(get(reg32[i], 4), old);
-			}
-			set(VIRTIO_PCI_COMMON_Q_SIZE, 3, 2);
-			assert_int_equal(get(VIRTIO_PCI_COMMON_Q_SIZE, 2), QSIZE);
-			set(VIRTIO_PCI_COMMON_Q_ENABLE, q == 0 ? 0 : 1, 2);
-			assert_int_equal(get(VIRTIO_PCI_COMMON_Q_ENABLE, 2), q == 0);
-			/* a driver may set the vector after enabling, but not once it runs */
-			set(VIRTIO_PCI_COMMON_Q_MSIX, 3, 2);
-			assert_int_equal(get(VIRTIO_PCI_COMMON_Q_MSIX, 2), q == 0 ? 3 : q + 1);
-		}
+		for (unsigned q = 0; q < (live ? QUEUES : 1); q++)
+			registers_stay(q);
 		if (!live)
 			driver_ok();
 	}
@@ -512,14 +529,7 @@ static void frozen(void **state)
 	set(VIRTIO_PCI_COMMON_GFSELECT, 0, 4);
 	set(VIRTIO_PCI_COMMON_GF, 0, 4);
 	assert_int_not_equal(get(VIRTIO_PCI_COMMON_GF, 4), 0);
-	/* and all open after a reset, with nothing left of before */
-	set_status(0);
-	set(VIRTIO_PCI_COMMON_Q_SELECT, 0, 2);
-	assert_int_equal(get(VIRTIO_PCI_COMMON_Q_ENABLE, 2), 0);
-	assert_int_equal(get(VIRTIO_PCI_COMMON_Q_DESCLO, 4), 0);
-	assert_int_equal(get(VIRTIO_PCI_COMMON_Q_MSIX, 2), NO_VECTOR);
-	assert_int_equal(get(VIRTIO_PCI_COMMON_MSIX, 2), NO_VECTOR);
-	assert_int_equal(get(VIRTIO_PCI_COMMON_GF, 4), 0);
+	nothing_is_left();
 	bring_up(true);
 	all_work();
 }
@@ -1017,8 +1027,12 @@ static void config_window(void **state)
 	assert_int_equal(g.dev->config[1], 0x77);
 	window_set(4, VPCI_DEVICE * VPCI_PART_SIZE + 2, 2);
 	assert_int_equal(window_read(), 0x7777);
+}
 
-	/* a whole driver through the window: also with decoding off */
+/* A whole driver, also with decoding off. */
+static void driver_in_a_window(void **state)
+{
+	(void)state;
 	cfg_write(b, g.p, PCI_COMMAND, PCI_COMMAND_MASTER, 2);
 	window_set(4, VIRTIO_PCI_COMMON_NUMQ, 2);
 	assert_int_equal(window_read(), QUEUES);
@@ -1284,6 +1298,7 @@ int main(void)
 		T(isr_and_intx),
 		T(intx_shared),
 		T(config_window),
+		T(driver_in_a_window),
 		TT(intx_under_traffic),
 		TT(reset_under_traffic),
 		TT(storm_of_vcpus),
