@@ -8,13 +8,20 @@
 
 #include "net/client.h"
 
+static const char *kind_name(enum net_kind kind)
+{
+	static const char *const names[] = { "netdev", "nic", "netdev", "filter" };
+
+	return names[kind];
+}
+
 static void print_direction(const struct net_client *c, bool tx)
 {
 	json_t *account = net_account_json(c, tx);
 	char *text = NULL;
 
 	if (account && json_object_set_new(account, "queue", json_integer(c->queue)) == 0 &&
-	    json_object_set_new(account, "kind", json_string(c->kind == NET_KIND_NIC ? "nic" : "netdev")) == 0)
+	    json_object_set_new(account, "kind", json_string(kind_name(c->kind))) == 0)
 		text = json_dumps(account, JSON_COMPACT | JSON_PRESERVE_ORDER);
 
 	if (text)

@@ -9,9 +9,9 @@
 #define SHOWN_VALUE 160 /* bytes of an option's argument that a message repeats */
 
 const struct cmd_group cmd_groups[] = {
-	{ "Machine", machine_cmds },	 { "Boot", boot_cmds },	  { "Network", net_cmds },
-	{ "Consoles", console_cmds },	 { "Process", run_cmds }, { "Help", help_cmds },
-	{ "Not offered", refused_cmds }, { NULL, NULL },
+	{ "Machine", machine_cmds }, { "Boot", boot_cmds },	      { "Network", net_cmds },
+	{ "Objects", object_cmds },  { "Consoles", console_cmds },    { "Process", run_cmds },
+	{ "Help", help_cmds },	     { "Not offered", refused_cmds }, { NULL, NULL },
 };
 
 const struct cmd *cmd_find(const char *name)

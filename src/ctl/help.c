@@ -223,6 +223,25 @@ static void man_device(const struct class *c, void *arg)
 	object_free(o);
 }
 
+static void man_object(const struct class *c, void *arg)
+{
+	(void)arg;
+	printf(".It Cm ");
+	man_text(c->type->name);
+	printf("\n");
+	man_line(c->type->desc);
+	printf(".Bl -tag -width Ds -compact\n");
+	man_class_keys(c);
+	printf(".El\n");
+}
+
+static void man_objects(void)
+{
+	printf(".Sh OBJECTS\nTypes of\n.Fl object ,\nwith the properties of each:\n.Bl -tag -width Ds\n");
+	class_each("user-creatable", false, man_object, NULL);
+	printf(".El\n");
+}
+
 int help_man(struct config *cfg, const struct cmd *cmd, const char *arg, struct error *err)
 {
 	struct man_devices devices = { NULL, NULL };
@@ -240,6 +259,7 @@ int help_man(struct config *cfg, const struct cmd *cmd, const char *arg, struct 
 		printf(".El\n");
 	}
 	man_netdevs();
+	man_objects();
 	printf(".Sh NETWORK DEVICES\nDrivers of\n.Fl device\nand of\n.Cm model= ,\nwith the properties of each:\n"
 	       ".Bl -tag -width Ds\n");
 	class_each("device", false, man_device, &devices);

@@ -12,6 +12,7 @@
 #include "ctl/account.h"
 #include "ctl/cmdline.h"
 #include "ctl/nicopts.h"
+#include "ctl/objects.h"
 #include "ctl/process.h"
 #include "ctl/qtest.h"
 #include "ctl/types.h"
@@ -149,6 +150,7 @@ static int bring_up_wires(struct vm *vm, struct error *err)
 		       signals_watch(&vm->signals, NULL, true, vm->main_loop, err) ?:
 		       pidfile_write(&vm->pidfile, vm->cfg.pidfile, err)	   ?:
 		       wiring_add_netdevs(&vm->plan, vm->net_loop, err)		   ?:
+		       objects_add(&vm->cfg, err)				   ?:
 										     start_net_thread(vm, err);
 }
 
@@ -163,6 +165,7 @@ static int bring_up_guest(struct vm *vm, struct error *err)
 		       pidfile_write(&vm->pidfile, vm->cfg.pidfile, err)		       ?:
 		       machine_init_buses(vm->machine, place, vm, err)			       ?:
 		       wiring_add_netdevs(&vm->plan, vm->net_loop, err)			       ?:
+		       objects_add(&vm->cfg, err)					       ?:
 		       wiring_add_devices(&vm->plan, &vm->cfg, err)			       ?:
 		       start_net_thread(vm, err)					       ?:
 		       machine_ready(vm->machine, err);
@@ -194,7 +197,7 @@ static void run(struct vm *vm)
 
 static void tear_down(struct vm *vm)
 {
-	wiring_remove(&vm->plan);
+	wiring_remove(&vm->plan, &vm->cfg);
 	signals_unwatch(&vm->signals);
 	machine_free(vm->machine);
 	chardev_free_all();

@@ -45,6 +45,9 @@ void config_free(struct config *cfg)
 	for (unsigned i = 0; i < cfg->n_items; i++)
 		opt_list_free(&cfg->item[i].list);
 	free(cfg->item);
+	for (unsigned i = 0; i < cfg->n_objects; i++)
+		opt_list_free(&cfg->object[i].list);
+	free(cfg->object);
 	free_list(&cfg->global);
 	free(cfg->uuid);
 	*cfg = (struct config){ 0 };

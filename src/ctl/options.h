@@ -74,6 +74,14 @@ struct net_item {
 	struct opt_list list;
 };
 
+struct creatable;
+
+/* One -object. */
+struct object_item {
+	struct opt_list list;
+	struct creatable *made; /* that exists */
+};
+
 struct config {
 	struct memory_opts memory;
 	struct smp_opts smp;
@@ -91,6 +99,8 @@ struct config {
 	struct strlist global;	/* texts; parsed again where they are used */
 	struct net_item *item;
 	unsigned n_items;
+	struct object_item *object;
+	unsigned n_objects;
 	bool nographic, nodefaults, no_user_config, no_reboot, no_shutdown, paused, enable_kvm, no_hpet;
 };
 
@@ -132,7 +142,7 @@ struct cmd_group {
 };
 
 extern const struct cmd_group cmd_groups[]; /* ends with a group without a title */
-extern const struct cmd machine_cmds[], boot_cmds[], net_cmds[], console_cmds[], run_cmds[], help_cmds[];
+extern const struct cmd machine_cmds[], boot_cmds[], net_cmds[], object_cmds[], console_cmds[], run_cmds[], help_cmds[];
 extern const struct cmd refused_cmds[];
 
 /* ---- use ---- */

@@ -233,7 +233,6 @@ const struct cmd refused_cmds[] = {
 	REFUSED("debugcon", "there is no debug port; use a serial port"),
 	REFUSED("gdb", "there is no debugger's port"),
 	REFUSED("s", "there is no debugger's port"),
-	REFUSED("object", "there are no objects of their own yet"),
 	REFUSED("smbios", NO_SMBIOS),
 	REFUSED("acpitable", "the ACPI tables are vwire's own"),
 	REFUSED("fw_cfg", NO_FIRMWARE),

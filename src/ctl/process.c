@@ -54,6 +54,7 @@ int process_init(struct error *err)
 
 	keep_large_tables_untouched();
 	sigaction(SIGPIPE, &ignore, NULL);
+	sigaction(SIGXFSZ, &ignore, NULL); /* write() says so */
 	return open_standard_fds(err);
 }
 

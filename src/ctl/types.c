@@ -19,6 +19,9 @@
 #include "net/hub.h"
 #include "nic/virtio_net.h"
 #include "nic/virtio_net_pci.h"
+#include "net/filter.h"
+#include "net/filter_dump.h"
+#include "object/creatable.h"
 #include "object/device.h"
 #include "pci/pci.h"
 #include "virtio/virtio_pci.h"
@@ -26,6 +29,9 @@
 /* clang-format off */
 const struct type *const all_types[] = {
 	&type_object,
+	&type_user_creatable,
+	&type_netfilter,
+	&type_filter_dump,
 	&type_device,
 	&type_pci_device,
 	&type_pci_host_bridge,
@@ -93,5 +99,22 @@ const struct chardev_type *const chardev_types[] = {
 	&no_chardev_mux,
 	&no_chardev_vc,
 	NULL,
+};
+/* clang-format on */
+
+/* clang-format off */
+const struct unoffered unoffered_objects[] = {
+	{ "colo-compare", "there is no COLO: no second guest runs in step with the first" },
+	{ "filter-replay", "there is no record and replay; filter-dump writes frames down" },
+	{ "filter-rewriter", "there is no COLO: no second guest runs in step with the first" },
+	{ "iothread", "queues have a thread of their own" },
+	{ "memory-backend-file", "guest memory is anonymous; its size is -m's" },
+	{ "memory-backend-memfd", "guest memory is a memfd already; its size is -m's" },
+	{ "memory-backend-ram", "guest memory is made by -m" },
+	{ "rng-builtin", "there is no random number device" },
+	{ "rng-random", "there is no random number device" },
+	{ "secret", "nothing needs a password" },
+	{ "tls-creds-x509", "there is no TLS" },
+	{ NULL, NULL },
 };
 /* clang-format on */

@@ -7,8 +7,14 @@
 #include "net/netdev.h"
 #include "object/object.h"
 
+/* Something of QEMU's that is known, so that the answer is better than a guess at a typing error. */
+struct unoffered {
+	const char *name, *why;
+};
+
 extern const struct type *const all_types[];
 extern const struct netdev_type *const netdev_types[];
 extern const struct chardev_type *const chardev_types[];
+extern const struct unoffered unoffered_objects[]; /* ends with one without a name */
 
 #endif

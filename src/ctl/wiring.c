@@ -5,6 +5,7 @@
 #include <errno.h>
 
 #include "base/log.h"
+#include "ctl/objects.h"
 #include "ctl/pairs.h"
 #include "net/client.h"
 #include "net/netdev.h"
@@ -135,7 +136,7 @@ static void warn_client(struct net_client *c, void *arg)
 	const struct config *cfg = arg;
 	const char *user = config_no_guest(cfg) ? "-netdev hubport,id=ID,hubid=N" : "-device DRIVER";
 
-	if (!c->peer && (c->kind == NET_KIND_BACKEND || c->kind == NET_KIND_PORT))
+	if (!net_far_end(c) && (c->kind == NET_KIND_BACKEND || c->kind == NET_KIND_PORT))
 		log_warn("netdev %s has no peer: nothing uses it; %s,netdev=%s does", c->name, user, c->name);
 }
 
@@ -155,7 +156,7 @@ void wiring_quiesce(void)
 	net_client_each(quiesce_client, NULL);
 }
 
-void wiring_remove(const struct net_plan *plan)
+void wiring_remove(const struct net_plan *plan, struct config *cfg)
 {
 	struct error ignored;
 
@@ -164,6 +165,7 @@ void wiring_remove(const struct net_plan *plan)
 			device_del(plan->device[i].device);
 		plan->device[i].device = NULL;
 	}
+	objects_remove(cfg);
 	for (unsigned i = plan->n_netdevs; i-- > 0;) {
 		struct planned *p = &plan->netdev[i];
 

@@ -18,7 +18,7 @@ void wiring_warn(struct config *cfg);
 /* Stop all data; nothing is in flight after. */
 void wiring_quiesce(void);
 
-/* Remove the plan's devices and netdevs, last one first. */
-void wiring_remove(const struct net_plan *plan);
+/* Remove the plan's devices, the objects, the plan's netdevs, last one first. */
+void wiring_remove(const struct net_plan *plan, struct config *cfg);
 
 #endif

@@ -4,6 +4,10 @@
  *
  * The list of all clients and the shape of wires belong to the main thread. What the data path reads (peer, started,
  * sends, direct) is changed on the owning loop only, by loop_call(), so that the loop never sees it half changed.
+ *
+ * A line is what lies between two ends: one wire, or several with a filter between each two. line_start() goes to one end
+ * of it, whichever client one has; from there `peer` and `through` in turn lead along it. A line may be open: filters
+ * without anything behind the last one. Nothing flows on it then.
  */
 #include "net/client.h"
 
@@ -19,13 +23,24 @@ static struct loop *main_loop;
 
 /* ---- registry ---- */
 
-/* NICs and all others have name spaces of their own, as in QEMU: "-netdev tap,id=net0 -device ...,id=net0" is fine. */
-static struct net_client *find(const char *name, unsigned queue, bool nic)
+/* Name spaces, as in QEMU: "-netdev tap,id=net0 -device ...,id=net0" is fine. */
+enum name_space {
+	SPACE_NETDEV,
+	SPACE_NIC,
+	SPACE_FILTER
+};
+
+static enum name_space space_of(enum net_kind kind)
+{
+	return kind == NET_KIND_NIC ? SPACE_NIC : kind == NET_KIND_FILTER ? SPACE_FILTER : SPACE_NETDEV;
+}
+
+static struct net_client *find(const char *name, unsigned queue, enum name_space space)
 {
 	struct net_client *c;
 
 	list_for_each(c, &clients, node) {
-		if ((c->kind == NET_KIND_NIC) == nic && c->queue == queue && !strcmp(c->name, name))
+		if (space_of(c->kind) == space && c->queue == queue && !strcmp(c->name, name))
 			return c;
 	}
 	return NULL;
@@ -33,9 +48,9 @@ static struct net_client *find(const char *name, unsigned queue, bool nic)
 
 struct net_client *net_client_find(const char *name, unsigned queue)
 {
-	struct net_client *c = find(name, queue, false);
+	struct net_client *c = find(name, queue, SPACE_NETDEV);
 
-	return c ? c : find(name, queue, true);
+	return c ? c : find(name, queue, SPACE_NIC);
 }
 
 void net_client_each(void (*fn)(struct net_client *c, void *arg), void *arg)
@@ -64,9 +79,11 @@ static void tell_link_post(struct post *p)
 
 int net_client_add(struct net_client *c, struct error *err)
 {
-	if (find(c->name, c->queue, c->kind == NET_KIND_NIC))
+	static const char *const what[] = { "backend", "device", "filter" };
+
+	if (find(c->name, c->queue, space_of(c->kind)))
 		return fail(err, EEXIST, "the id \"%s\" is taken by another network %s; choose a different one",
-			    c->name, c->kind == NET_KIND_NIC ? "device" : "backend");
+			    c->name, what[space_of(c->kind)]);
 	if (c->max_frame < ETH_MIN_LEN)
 		c->max_frame = NET_FRAME_MAX;
 	c->link_told = net_link_up(c);
@@ -92,12 +109,83 @@ void net_client_remove(struct net_client *c)
 	list_remove(&c->node);
 }
 
+/* ---- lines ---- */
+
+static struct net_client *line_start(struct net_client *c)
+{
+	while (c->through && c->through->peer)
+		c = c->through->peer;
+	return c;
+}
+
+struct net_client *net_far_end(const struct net_client *c)
+{
+	struct net_client *p = c->peer;
+
+	while (p && p->through)
+		p = p->through->peer;
+	return p;
+}
+
+/* Both ends are there: `first` is one of them, with a peer. */
+static bool line_whole(const struct net_client *first)
+{
+	return !first->through && net_far_end(first);
+}
+
+/* Each wire of the line that begins at `first`, as c and c->peer. */
+#define for_each_wire(c, first) for (c = (first); c && c->peer; c = c->peer->through)
+
+static void tell_line(struct net_client *first)
+{
+	struct net_client *end = net_far_end(first);
+
+	tell_link(first);
+	if (end)
+		tell_link(end);
+}
+
+/* A cable that is pulled out, or put in: a NIC with nothing at the other end has no link. */
+static void mark_nic(struct net_client *c)
+{
+	if (c->kind == NET_KIND_NIC)
+		atomic_store(&c->link_auto_down, !net_far_end(c));
+}
+
+/* The line that c is on has changed its shape: its ends know by themselves whether there is another one. */
+static void line_changed(struct net_client *c)
+{
+	struct net_client *first = line_start(c), *end = net_far_end(first);
+
+	mark_nic(first);
+	if (end)
+		mark_nic(end);
+	tell_line(first);
+}
+
 /* ---- wires ---- */
 
 struct pair {
 	struct net_client *a, *b;
 	struct net_scratch *scratch[2];
 };
+
+static int pair_alloc(struct pair *p, struct error *err)
+{
+	p->scratch[0] = wire_scratch_new();
+	p->scratch[1] = wire_scratch_new();
+	if (p->scratch[0] && p->scratch[1])
+		return 0;
+	wire_scratch_free(p->scratch[0]);
+	wire_scratch_free(p->scratch[1]);
+	return fail(err, ENOMEM, "no memory to connect \"%s\" and \"%s\"", p->a->name, p->b->name);
+}
+
+static void pair_release(struct pair *p)
+{
+	wire_scratch_free(p->scratch[0]);
+	wire_scratch_free(p->scratch[1]);
+}
 
 static void join(void *arg)
 {
@@ -124,13 +212,21 @@ static void part(void *arg)
 		p->b->ops->parted(p->b);
 }
 
-static int connect_check(const struct net_client *a, const struct net_client *b, struct error *err)
+/* Where the line of c that leads away from it ends: the client to connect the other end to. */
+static struct net_client *open_end(struct net_client *c)
 {
-	const struct net_client *busy = a->peer ? a : b;
+	while (c->peer && c->peer->through)
+		c = c->peer->through;
+	return c;
+}
 
-	if (busy->peer)
+static int connect_check(struct net_client *a, struct net_client *b, struct error *err)
+{
+	struct net_client *busy = open_end(a)->peer ? a : b;
+
+	if (open_end(busy)->peer)
 		return fail(err, EBUSY, "\"%s\" is connected to \"%s\" already; a network backend serves one device",
-			    busy->name, busy->peer->name);
+			    busy->name, net_far_end(busy)->name);
 	if (a == b)
 		return fail(err, EINVAL, "\"%s\" cannot be connected to itself", a->name);
 	if (a->loop != b->loop)
@@ -140,78 +236,77 @@ static int connect_check(const struct net_client *a, const struct net_client *b,
 
 int net_connect(struct net_client *a, struct net_client *b, struct error *err)
 {
-	struct pair p = { a, b, { NULL, NULL } };
 	int ret = connect_check(a, b, err);
+	struct pair p = { open_end(a), open_end(b), { NULL, NULL } };
 
+	ret = ret ?: pair_alloc(&p, err);
 	if (ret)
 		return ret;
-	p.scratch[0] = wire_scratch_new();
-	p.scratch[1] = wire_scratch_new();
-	if (!p.scratch[0] || !p.scratch[1]) {
-		wire_scratch_free(p.scratch[0]);
-		wire_scratch_free(p.scratch[1]);
-		return fail(err, ENOMEM, "no memory to connect \"%s\" and \"%s\"", a->name, b->name);
-	}
-	if (a->kind == NET_KIND_NIC)
-		atomic_store(&a->link_auto_down, false);
-	if (b->kind == NET_KIND_NIC)
-		atomic_store(&b->link_auto_down, false);
 	loop_call(a->loop, join, &p);
-	tell_link(a);
-	tell_link(b);
+	line_changed(a);
 	return 0;
+}
+
+static void disconnect(struct net_client *c)
+{
+	struct pair p = { c, c->peer, { NULL, NULL } };
+
+	loop_call(c->loop, part, &p);
+	pair_release(&p);
 }
 
 void net_disconnect(struct net_client *c)
 {
 	struct net_client *peer = c->peer;
-	struct pair p = { c, peer, { NULL, NULL } };
 
 	if (!peer)
 		return;
 	net_quiesce(c);
-	loop_call(c->loop, part, &p);
-	wire_scratch_free(p.scratch[0]);
-	wire_scratch_free(p.scratch[1]);
-	/* A cable that is pulled out: a NIC without a peer has no link. */
-	if (c->kind == NET_KIND_NIC)
-		atomic_store(&c->link_auto_down, true);
-	if (peer->kind == NET_KIND_NIC)
-		atomic_store(&peer->link_auto_down, true);
-	tell_link(c);
-	tell_link(peer);
+	disconnect(c);
+	line_changed(c);
+	line_changed(peer);
 }
 
 static void start(void *arg)
 {
-	struct net_client *c = arg, *peer = c->peer;
+	struct net_client *first = line_start(arg), *c;
 
-	if (!peer || c->started)
+	if (!line_whole(first) || first->started)
 		return;
-	c->started = peer->started = true;
-	wire_refresh(c);
-	wire_refresh(peer);
-	if (c->ops->start)
-		c->ops->start(c);
-	if (peer->ops->start)
-		peer->ops->start(peer);
-	net_wake_peer(c, NET_WAKE_ROOM | NET_WAKE_FRAMES);
-	net_wake_peer(peer, NET_WAKE_ROOM | NET_WAKE_FRAMES);
+	for_each_wire(c, first) {
+		c->started = c->peer->started = true;
+		wire_refresh(c);
+		wire_refresh(c->peer);
+	}
+	for_each_wire(c, first) {
+		if (c->ops->start)
+			c->ops->start(c);
+		if (c->peer->ops->start)
+			c->peer->ops->start(c->peer);
+	}
+	for_each_wire(c, first) {
+		net_wake_peer(c, NET_WAKE_ROOM | NET_WAKE_FRAMES);
+		net_wake_peer(c->peer, NET_WAKE_ROOM | NET_WAKE_FRAMES);
+	}
 }
 
 static void quiesce(void *arg)
 {
-	struct net_client *c = arg, *peer = c->peer;
+	struct net_client *first = line_start(arg), *c;
 
-	if (!peer || !c->started)
+	if (!first->started)
 		return;
-	if (c->ops->quiesce)
-		c->ops->quiesce(c);
-	if (peer->ops->quiesce)
-		peer->ops->quiesce(peer);
-	c->started = peer->started = false;
-	wire_refresh(c);
-	wire_refresh(peer);
+	for_each_wire(c, first) {
+		if (c->ops->quiesce)
+			c->ops->quiesce(c);
+		if (c->peer->ops->quiesce)
+			c->peer->ops->quiesce(c->peer);
+	}
+	for_each_wire(c, first) {
+		c->started = c->peer->started = false;
+		wire_refresh(c);
+		wire_refresh(c->peer);
+	}
 }
 
 void net_start(struct net_client *c)
@@ -224,6 +319,88 @@ void net_quiesce(struct net_client *c)
 	loop_call(c->loop, quiesce, c);
 }
 
+/* ---- filters: into a wire and out again ---- */
+
+struct splice {
+	struct net_client *at, *near;
+	struct pair inner, outer; /* the two wires that are made, or the one */
+	struct pair gone[2];	  /* those that were there; without memory: none */
+};
+
+static void insert(void *arg)
+{
+	struct splice *s = arg;
+	struct net_client *peer = s->at->peer;
+	bool was_started = s->at->started;
+
+	quiesce(s->at);
+	if (peer) {
+		s->gone[0] = (struct pair){ s->at, peer, { NULL, NULL } };
+		part(&s->gone[0]);
+		join(&s->outer);
+	}
+	join(&s->inner);
+	if (was_started)
+		start(s->at);
+}
+
+int net_insert(struct net_client *at, struct net_client *near, struct error *err)
+{
+	struct splice s = { .at = at, .near = near, .inner = { .a = at, .b = near } };
+	int ret = pair_alloc(&s.inner, err);
+
+	if (!ret && at->peer) {
+		s.outer = (struct pair){ .a = near->through, .b = at->peer };
+		ret = pair_alloc(&s.outer, err);
+		if (ret)
+			pair_release(&s.inner);
+	}
+	if (ret)
+		return ret;
+	loop_call(at->loop, insert, &s);
+	pair_release(&s.gone[0]);
+	line_changed(at);
+	return 0;
+}
+
+static void extract(void *arg)
+{
+	struct splice *s = arg;
+	struct net_client *far = s->near->through, *peer = far->peer;
+	bool was_started = s->near->started;
+
+	quiesce(s->near);
+	if (s->at) {
+		s->gone[0] = (struct pair){ s->at, s->near, { NULL, NULL } };
+		part(&s->gone[0]);
+	}
+	if (peer) {
+		s->gone[1] = (struct pair){ far, peer, { NULL, NULL } };
+		part(&s->gone[1]);
+	}
+	if (!s->at || !peer)
+		return;
+	s->inner = (struct pair){ s->at, peer, { s->gone[0].scratch[0], s->gone[1].scratch[1] } };
+	s->gone[0].scratch[0] = s->gone[1].scratch[1] = NULL;
+	join(&s->inner);
+	if (was_started)
+		start(s->at);
+}
+
+void net_extract(struct net_client *near)
+{
+	struct net_client *peer = near->through->peer;
+	struct splice s = { .at = near->peer, .near = near };
+
+	loop_call(near->loop, extract, &s);
+	pair_release(&s.gone[0]);
+	pair_release(&s.gone[1]);
+	if (s.at)
+		line_changed(s.at);
+	if (peer)
+		line_changed(peer);
+}
+
 /* ---- link ---- */
 
 static bool own_link_up(const struct net_client *c)
@@ -234,7 +411,9 @@ static bool own_link_up(const struct net_client *c)
 
 bool net_link_up(const struct net_client *c)
 {
-	return own_link_up(c) && (!c->peer || own_link_up(c->peer));
+	const struct net_client *end = net_far_end(c), *own = c->through ? net_far_end(c->through) : c;
+
+	return (!own || own_link_up(own)) && (!end || own_link_up(end));
 }
 
 void net_set_main_loop(struct loop *l)
@@ -247,20 +426,19 @@ struct loop *net_main_loop(void)
 	return main_loop;
 }
 
-static void refresh_wire(void *arg)
+static void refresh_line(void *arg)
 {
-	struct net_client *c = arg;
+	struct net_client *c;
 
-	wire_link_changed(c);
+	for_each_wire(c, line_start(arg))
+		wire_link_changed(c);
 }
 
 void net_set_link(struct net_client *c, bool up)
 {
 	atomic_store(&c->link_down, !up);
-	loop_call(c->loop, refresh_wire, c);
-	tell_link(c);
-	if (c->peer)
-		tell_link(c->peer);
+	loop_call(c->loop, refresh_line, c);
+	tell_line(line_start(c));
 }
 
 static void post_link(struct net_client *c)
@@ -276,10 +454,10 @@ void net_set_carrier(struct net_client *c, bool up)
 	if (atomic_load(&c->link_auto_down) == !up)
 		return;
 	atomic_store(&c->link_auto_down, !up);
-	wire_link_changed(c);
+	refresh_line(c);
 	post_link(c);
-	if (c->peer)
-		post_link(c->peer);
+	if (net_far_end(c))
+		post_link(net_far_end(c));
 }
 
 /* ---- accounts ---- */

@@ -23,6 +23,11 @@
  *
  * Nobody is entered twice: a wake is posted to the end of the turn.
  *
+ * A filter (net/filter.h) is two clients, each the other's `through`, that stand between the two ends of a wire: what
+ * enters one of them leaves by the other. The ends stay the ones that decide: link, carrier, largest frame, offloads and
+ * the draining of old frames are those of the two ends, handed on through all filters between them; start and quiesce
+ * concern them all. Who is at the other end behind all filters says net_far_end().
+ *
  * The account. Directions are as seen from the client: tx is what it gives to its peer, rx what it gets from it.
  *	in + made = out + dropped[reason] + held		for each direction, at any quiesce
  * tx.in counts frames that came from outside (the guest, the wire), tx.out those that crossed to the peer; rx.in those
@@ -114,13 +119,15 @@ struct net_client {
 	char name[64];	/* the netdev's id, the NIC's id or a made-up one */
 	unsigned queue; /* index in a group of several */
 	struct net_client *peer;
-	struct loop *loop; /* owner of all data calls */
+	struct net_client *through; /* of a filter: its other client; else NULL */
+	struct loop *loop;	    /* owner of all data calls */
 	bool started;
 
 	/* capabilities: set before net_client_add(); `takes` changes by net_takes_changed() only */
 	uint32_t takes;	    /* offload bits it can take from its peer */
 	uint32_t gives;	    /* offload bits that frames it gives may need */
 	uint32_t max_frame; /* largest frame it takes; NET_FRAME_MAX if any */
+	uint32_t passes;    /* of a filter: offloads of the taker behind it that it hands on */
 
 	/* core's own */
 	_Atomic bool link_down;	     /* own flag */
@@ -139,15 +146,30 @@ struct net_client {
 
 /* ---- life; main thread ---- */
 
-/* Put an initialised client (ops, kind, name, loop, caps) into the list of all. -EEXIST: name and queue are taken. */
+/*
+ * Put an initialised client (ops, kind, name, loop, caps) into the list of all. -EEXIST: name and queue are taken. NICs,
+ * filters and all others have name spaces of their own.
+ */
 int net_client_add(struct net_client *c, struct error *err) __must_check;
 void net_client_remove(struct net_client *c); /* quiesces and disconnects first; does not call destroy */
-struct net_client *net_client_find(const char *name, unsigned queue);
+struct net_client *net_client_find(const char *name, unsigned queue); /* not filters; a backend before a NIC */
 void net_client_each(void (*fn)(struct net_client *c, void *arg), void *arg);
 
-/* Wire two clients of one loop together. -EBUSY: one has a peer; says who with whom. */
+/*
+ * Wire two clients of one loop together; filters that one of them has already stand between them then. -EBUSY: one has a
+ * peer; says who with whom.
+ */
 int net_connect(struct net_client *a, struct net_client *b, struct error *err) __must_check;
-void net_disconnect(struct net_client *c); /* quiesced by itself */
+/* Quiesced by itself. Filters of c's wire stay with the other end, whoever that is. */
+void net_disconnect(struct net_client *c);
+/* The client at the other end of c's wire, behind all filters. NULL: there is none (yet). */
+struct net_client *net_far_end(const struct net_client *c);
+/*
+ * Put the two clients of a filter, added and with `through` set, into the wire of `at`, next to it, `near` towards `at`;
+ * or take them out again, and the ends are as before. A running wire is quiesced and goes on. -ENOMEM.
+ */
+int net_insert(struct net_client *at, struct net_client *near, struct error *err) __must_check;
+void net_extract(struct net_client *near);
 /* Let data flow (both ends), or stop it: on return nothing is in flight. Main or vCPU thread; waits for the loop. */
 void net_start(struct net_client *c);
 void net_quiesce(struct net_client *c);
@@ -156,7 +178,7 @@ void net_quiesce(struct net_client *c);
 void net_set_link(struct net_client *c, bool up);
 /* A backend's other end is gone, or back again. From the loop; the NIC's link_changed is posted to main (see below). */
 void net_set_carrier(struct net_client *c, bool up);
-bool net_link_up(const struct net_client *c); /* both flags and carriers; any thread */
+bool net_link_up(const struct net_client *c); /* flags and carriers of both ends; any thread */
 
 /* The main loop, where link changes are told. Set once at start. */
 void net_set_main_loop(struct loop *l);

@@ -126,7 +126,7 @@ static void account(struct hub_port *from, const struct batch *b, unsigned took,
 	counter_add(&from->c.rx.made, (uint64_t)took * (targets - 1));
 	net_count_rx_out(&from->c, took * targets, bytes * targets);
 	list_for_each(p, &from->hub->ports, node) {
-		if (p == from || !p->c.peer)
+		if (p == from || !net_far_end(&p->c))
 			continue;
 		net_count_tx_in(&p->c, took);
 		counter_add(&p->c.tx.dropped[NET_DROP_QUEUE_FULL], took - p->took);
@@ -142,7 +142,7 @@ static unsigned port_send(struct net_client *c, struct batch *b)
 	if (from->hub->sw)
 		return switch_send(from->hub->sw, from, b);
 	list_for_each(p, &from->hub->ports, node) {
-		if (p == from || !p->c.peer)
+		if (p == from || !net_far_end(&p->c))
 			continue;
 		p->took = hub_give(p, b);
 		took = MAX(took, p->took);
@@ -422,6 +422,7 @@ struct way {
 static bool find_way(const struct hub *h, const struct hub_port *back, struct way *w)
 {
 	const struct hub_port *p, *q;
+	const struct net_client *end;
 
 	if (h->id == w->to) {
 		snprintf(w->text, w->size, "hub %" PRId32, h->id);
@@ -430,9 +431,10 @@ static bool find_way(const struct hub *h, const struct hub_port *back, struct wa
 	list_for_each(p, &h->ports, node) {
 		char rest[256];
 
-		if ((back && p == back) || !p->c.peer || p->c.peer->ops != &port_ops)
+		end = net_far_end(&p->c);
+		if ((back && p == back) || !end || end->ops != &port_ops)
 			continue;
-		q = to_port(p->c.peer);
+		q = to_port(end);
 		if (!find_way(q->hub, q, w))
 			continue;
 		snprintf(rest, sizeof(rest), "%.255s", w->text);

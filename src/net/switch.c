@@ -244,7 +244,7 @@ static void account_out(struct hub_switch *sw, struct hub_port *p, unsigned cut)
 
 static bool takes_part(const struct hub_port *p, const struct hub_port *from)
 {
-	return p != from && p->c.peer;
+	return p != from && net_far_end(&p->c);
 }
 
 /* Give the chunk away; returns how much of it is done with. */

@@ -94,28 +94,51 @@ static void drop_held(struct net_client *c, enum net_drop why)
 	release(c);
 }
 
+/* What c gives, and whether old frames wait in it, is so for all filters that its frames come through. */
+static void tell_gives(struct net_client *c)
+{
+	wire_refresh(c);
+	for (struct net_client *f = c->peer->through; f; f = f->peer ? f->peer->through : NULL) {
+		f->gives = c->gives;
+		f->draining = c->draining;
+		wire_refresh(f);
+	}
+}
+
 void net_gives_changed(struct net_client *c, uint32_t gives)
 {
 	if (c->peer && c->gives & ~c->peer->takes)
 		c->draining = true;
 	c->gives = gives;
-	wire_refresh(c);
+	if (c->peer)
+		tell_gives(c);
 }
 
-/* The peer takes something else now: c gives accordingly. */
+/*
+ * The peer takes something else now: c gives accordingly. If c is a filter's, who gives is behind it: what the peer takes
+ * is what the filter's other client takes from now on.
+ */
 static void agree(struct net_client *c)
 {
-	if (c->ops->set_offload)
+	if (c->through) {
+		c->through->takes = c->peer->takes & c->through->passes;
+		c->through->max_frame = c->peer->max_frame;
+		if (c->through->peer)
+			agree(c->through->peer);
+	} else if (c->ops->set_offload) {
 		net_gives_changed(c, c->ops->set_offload(c, c->peer->takes));
-	else
-		wire_refresh(c);
+	} else {
+		tell_gives(c);
+	}
 }
 
 void wire_join(struct net_client *c)
 {
 	/* What waited before anybody listened may need anything. */
-	c->draining = c->ops->set_offload != NULL;
+	if (!c->through)
+		c->draining = c->ops->set_offload != NULL;
 	agree(c);
+	wire_refresh(c);
 }
 
 struct net_scratch *wire_part(struct net_client *c)
@@ -156,7 +179,8 @@ void net_takes_changed(struct net_client *c, uint32_t takes)
 void net_drained(struct net_client *c)
 {
 	c->draining = false;
-	wire_refresh(c);
+	if (c->peer)
+		tell_gives(c);
 }
 
 /* ---- handing over ---- */
@@ -470,7 +494,8 @@ enum net_drop net_take(struct net_client *from, size_t len, const struct frame_m
 	why = to->ops->take(to, len, m);
 	counter_add(&from->tx.in, 1);
 	count_crossing(from, to, 1, len);
-	if (likely(why == NET_OK))
+	if (likely(why == NET_OK) ||
+	    to->through) /* a filter hands it on: it was refused behind it, and counted there */
 		net_count_rx_out(to, 1, len);
 	else
 		net_drop_rx(to, why);

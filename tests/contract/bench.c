@@ -13,6 +13,7 @@
 #include "base/iov.h"
 #include "bench.h"
 #include "ctl/types.h"
+#include "object/creatable.h"
 
 static const uint8_t nic_mac[6] = { 0x52, 0x54, 0, 0x12, 0x34, 0x56 };
 static int fds_before, inherited;
@@ -96,6 +97,19 @@ void bench_inherits(unsigned n)
 	inherited = (int)n;
 }
 
+static void add_filter(struct bench *b, const char *object)
+{
+	struct error err = { "" };
+	struct opt_list l;
+
+	assert_int_equal(opt_list_parse(object, "qom-type", &l, &err), 0);
+	b->filter = creatable_add(&l, &err);
+	if (!b->filter)
+		print_error("%s: %s\n", object, err.msg);
+	assert_non_null(b->filter);
+	opt_list_free(&l);
+}
+
 void bench_open(struct bench *b, const char *netdev, void (*after)(struct bench *b))
 {
 	struct error err = { 0 };
@@ -109,6 +123,8 @@ void bench_open(struct bench *b, const char *netdev, void (*after)(struct bench 
 		assert_true(false);
 	}
 	b->back = net_client_find("net0", 0);
+	if (b->object)
+		add_filter(b, b->object);
 	b->nic = fake_new("nic0", NET_KIND_NIC, &fake_lender_ops, b->loop);
 	assert_int_equal(net_connect(&b->nic->c, b->back, &err), 0);
 	if (after)
@@ -117,14 +133,20 @@ void bench_open(struct bench *b, const char *netdev, void (*after)(struct bench 
 	assert_true(resolve(b));
 }
 
+/* Each client that is on the way between the two ends. */
 void check_accounts(struct bench *b)
 {
-	assert_true(net_account_balanced(&b->nic->c.tx));
-	assert_true(net_account_balanced(&b->nic->c.rx));
-	assert_true(net_account_balanced(&b->back->tx));
-	assert_true(net_account_balanced(&b->back->rx));
-	assert_int_equal(counter_get(&b->nic->c.tx.out), counter_get(&b->back->rx.in));
-	assert_int_equal(counter_get(&b->back->tx.out), counter_get(&b->nic->c.rx.in));
+	struct net_client *c = &b->nic->c;
+
+	assert_ptr_equal(net_far_end(c), b->back);
+	for (; c; c = c->peer->through) {
+		assert_true(net_account_balanced(&c->tx));
+		assert_true(net_account_balanced(&c->rx));
+		assert_true(net_account_balanced(&c->peer->tx));
+		assert_true(net_account_balanced(&c->peer->rx));
+		assert_int_equal(counter_get(&c->tx.out), counter_get(&c->peer->rx.in));
+		assert_int_equal(counter_get(&c->peer->tx.out), counter_get(&c->rx.in));
+	}
 }
 
 /* Backends that the far end needed, last one first: what is in use by another is made before it. */
@@ -152,6 +174,9 @@ void bench_close(struct bench *b)
 
 	net_quiesce(&b->nic->c);
 	check_accounts(b);
+	if (b->filter)
+		creatable_del(b->filter);
+	b->filter = NULL;
 	assert_int_equal(netdev_del("net0", &err), 0);
 	assert_false(b->nic->link);
 	assert_null(net_client_find("net0", 0));

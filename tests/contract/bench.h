@@ -8,8 +8,12 @@
 
 #include "../fake_net.h"
 
+struct creatable;
+
 struct bench {
 	struct loop *loop;
+	const char *object;	  /* -object options of a filter that bench_open() puts into the wire; or NULL */
+	struct creatable *filter; /* that is there */
 	struct fake *nic;
 	struct net_client *back;
 	uint8_t host_mac[6];

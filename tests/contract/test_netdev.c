@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The contract of net clients, held against every kind of backend there is. A kind without a row here fails the test.
+ * The contract of net clients, held against every kind of backend there is, and against a tap with every kind of filter in
+ * its wire. A kind without a row here fails the test.
  */
 #include "../unit/unit.h"
 
@@ -15,6 +16,7 @@
 struct row {
 	const char *type;		/* there may be several of one */
 	const char *netdev;		/* options, with id=net0 */
+	const char *object;		/* of a filter: its options */
 	void (*after)(struct bench *b); /* what the far end needs */
 	size_t largest_ping;
 	size_t waiting;	      /* answers of 64 bytes that surely wait in it while the NIC has no room */
@@ -288,6 +290,17 @@ static const struct row rows[] = {
 	  .end = stop_switch },
 };
 
+/* How a filter stands in its wire makes no difference to the ends. */
+#define FILTER(name, options)                                                                                      \
+	{                                                                                                          \
+		.type = name, .netdev = "tap,id=net0,ifname=vtap0,script=no,downscript=no",                        \
+		.object = name ",id=f0,netdev=net0," options, .after = tap_up, .largest_ping = 1472, .waiting = 64 \
+	}
+
+static const struct row filter_rows[] = {
+	FILTER("filter-dump", "file=/dev/null,format=pcapng,expr=not arp"),
+};
+
 static const struct row *row;
 static struct bench bench, *const b = &bench;
 
@@ -296,6 +309,7 @@ static int setup(void **state)
 	(void)state;
 	if (row->before)
 		row->before();
+	b->object = row->object;
 	bench_open(b, row->netdev, row->after);
 	return 0;
 }
@@ -556,10 +570,29 @@ static bool run_type(const char *type)
 	return n && !failed;
 }
 
+static int failed;
+static const char *only; /* this kind */
+
+static void run_filter(const struct class *c, void *arg)
+{
+	(void)arg;
+	if (only && strcmp(only, c->type->name))
+		return;
+	for (unsigned i = 0; i < ARRAY_SIZE(filter_rows); i++) {
+		if (!strcmp(filter_rows[i].type, c->type->name)) {
+			failed |= run_row(&filter_rows[i]) != 0;
+			return;
+		}
+	}
+	printf("%s: a filter without a row in this test\n", c->type->name);
+	failed = 1;
+}
+
 int main(int argc, char **argv)
 {
-	int failed = 0;
+	struct error err;
 
+	only = argc > 1 ? argv[1] : NULL;
 	if (!bench_isolate())
 		return 77;
 	for (const struct netdev_type *const *t = netdev_types; *t; t++) {
@@ -567,10 +600,13 @@ int main(int argc, char **argv)
 		if (!strcmp((*t)->name, "vde"))
 			continue;
 #endif
-		if ((*t)->unsupported || (argc > 1 && strcmp(argv[1], (*t)->name)))
+		if ((*t)->unsupported || (only && strcmp(only, (*t)->name)))
 			continue;
 		if (!run_type((*t)->name))
 			failed = 1;
 	}
+	if (types_init(all_types, &err))
+		return 1;
+	class_each("netfilter", false, run_filter, NULL);
 	return failed;
 }

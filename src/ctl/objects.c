@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Objects of -object. */
+#include "ctl/objects.h"
+
+#include <errno.h>
+#include <stdio.h>
+
+#include "ctl/types.h"
+#include "object/creatable.h"
+
+static void help_line(const struct class *c, void *arg)
+{
+	(void)arg;
+	printf("%-18s %s\n", c->type->name, c->type->desc);
+}
+
+int objects_help(const char *type, struct error *err)
+{
+	const struct class *c;
+	int rc;
+
+	if (!type || !strcmp(type, "help") || !strcmp(type, "?")) {
+		printf("Available object types:\n");
+		class_each("user-creatable", false, help_line, NULL);
+		printf("\nObjects of QEMU that are not offered:\n");
+		for (const struct unoffered *u = unoffered_objects; u->name; u++)
+			printf("%-18s %s\n", u->name, u->why);
+		return CMDLINE_DONE;
+	}
+	rc = objects_check_type(type, err);
+	if (rc < 0)
+		return rc;
+	c = creatable_class_find(type, err);
+	printf("%s options:\n", type);
+	class_help(stdout, c);
+	return CMDLINE_DONE;
+}
+
+int objects_check_type(const char *type, struct error *err)
+{
+	for (const struct unoffered *u = unoffered_objects; u->name; u++) {
+		if (!strcmp(u->name, type))
+			return fail(err, ENOTSUP, "%s is not offered: %s", type, u->why);
+	}
+	return creatable_class_find(type, err) ? 0 : -ENOENT;
+}
+
+int objects_add(struct config *cfg, struct error *err)
+{
+	for (unsigned i = 0; i < cfg->n_objects; i++) {
+		cfg->object[i].made = creatable_add(&cfg->object[i].list, err);
+		if (!cfg->object[i].made) {
+			error_prefix(err, "-object ");
+			return -EINVAL;
+		}
+	}
+	return 0;
+}
+
+void objects_remove(struct config *cfg)
+{
+	for (unsigned i = cfg->n_objects; i-- > 0;) {
+		if (cfg->object[i].made)
+			creatable_del(cfg->object[i].made);
+		cfg->object[i].made = NULL;
+	}
+}
