@@ -129,6 +129,15 @@ const char *nearest_name(const char *word, const char *const *names, size_t n);
 int parse_bool(const char *s, bool *out, struct error *err) __must_check;
 int parse_uint(const char *s, uint64_t min, uint64_t max, uint64_t *out, struct error *err) __must_check;
 int parse_size(const char *s, char default_suffix, uint64_t *out, struct error *err) __must_check;
+/*
+ * A decimal number, perhaps with a fraction, and one of the units (ends with a NULL name; "" is no unit), whose value is what
+ * one of it stands for; rounded down. -EINVAL: no number, or another unit; -ERANGE: more than max.
+ */
+struct unit {
+	const char *name;
+	uint64_t value;
+};
+int parse_units(const char *s, const struct unit *units, uint64_t max, uint64_t *out) __must_check;
 int parse_mac(const char *s, uint8_t mac[6], struct error *err) __must_check;
 
 /* Ids: a letter, then letters, digits, '-', '.', '_' (QEMU's rule); at most 127 characters. */

@@ -140,6 +140,41 @@ int parse_size(const char *s, char default_suffix, uint64_t *out, struct error *
 	return 0;
 }
 
+static const struct unit *find_unit(const struct unit *units, const char *name)
+{
+	for (; units->name; units++)
+		if (!strcmp(units->name, name))
+			return units;
+	return NULL;
+}
+
+int parse_units(const char *s, const struct unit *units, uint64_t max, uint64_t *out)
+{
+	uint64_t whole, num = 0, den = 1;
+	const struct unit *unit;
+	unsigned __int128 v;
+	int ret = parse_digits(&s, 10, &whole);
+
+	if (ret)
+		return ret;
+	if (*s == '.' && !isdigit((unsigned char)*++s))
+		return -EINVAL;
+	for (; isdigit((unsigned char)*s); s++) {
+		if (den < 1000000000000ULL) {
+			num = num * 10 + (unsigned)(*s - '0');
+			den *= 10;
+		}
+	}
+	unit = find_unit(units, s);
+	if (!unit)
+		return -EINVAL;
+	v = (unsigned __int128)whole * unit->value + (unsigned __int128)num * unit->value / den;
+	if (v > max)
+		return -ERANGE;
+	*out = (uint64_t)v;
+	return 0;
+}
+
 int parse_mac(const char *s, uint8_t mac[6], struct error *err)
 {
 	uint8_t v[6];

@@ -20,7 +20,9 @@
 #include "nic/virtio_net.h"
 #include "nic/virtio_net_pci.h"
 #include "net/filter.h"
+#include "net/filter_buffer.h"
 #include "net/filter_dump.h"
+#include "net/filter_impair.h"
 #include "object/creatable.h"
 #include "object/device.h"
 #include "pci/pci.h"
@@ -31,7 +33,9 @@ const struct type *const all_types[] = {
 	&type_object,
 	&type_user_creatable,
 	&type_netfilter,
+	&type_filter_buffer,
 	&type_filter_dump,
+	&type_filter_impair,
 	&type_device,
 	&type_pci_device,
 	&type_pci_host_bridge,

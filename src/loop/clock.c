@@ -70,6 +70,16 @@ void vm_clock_manual(void)
 	loops_kick_all();
 }
 
+enum clock_kind clock_of_network(void)
+{
+	bool stepped;
+
+	mutex_lock(&lock);
+	stepped = manual;
+	mutex_unlock(&lock);
+	return stepped ? CLOCK_VM_NS : CLOCK_HOST_NS;
+}
+
 void vm_clock_step(uint64_t to_ns)
 {
 	mutex_lock(&lock);

@@ -83,6 +83,7 @@ enum clock_kind {
 uint64_t clock_now(enum clock_kind c);		/* ns; any thread */
 void vm_clock_run(bool running);		/* any thread; loops re-arm by themselves */
 void vm_clock_manual(void);			/* qtest: stands at 0, moves by vm_clock_step only */
+enum clock_kind clock_of_network(void);		/* of what is outside: the host's; under qtest the VM's */
 void vm_clock_step(uint64_t to_ns);		/* qtest: set the clock; due timers then run in the loops' turns */
 uint64_t loop_next_vm_deadline(struct loop *l); /* qtest; UINT64_MAX if none */
 

@@ -28,6 +28,7 @@
 	X(TRUNCATED, "truncated", "cut on the way in")                                         \
 	X(SAME_PORT, "same-port", "its destination is behind the port that it came from")      \
 	X(PORT_VLAN, "port-vlan", "the port of the hub does not carry its VLAN")               \
+	X(IMPAIRED, "impaired", "lost on purpose, as filter-impair was told")                  \
 	X(STOPPED, "stopped", "the VM or the client was stopped with the frame in hand")
 
 enum net_drop {

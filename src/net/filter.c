@@ -285,10 +285,22 @@ static struct net_client *place_of(struct filter *f, unsigned queue)
 	return at;
 }
 
+static void leave_wire(void *arg)
+{
+	struct filter_port *p = arg;
+
+	filter_class(p->filter)->leave(p);
+}
+
 static void leave_wires(struct filter *f, unsigned ports)
 {
-	while (ports-- > 0)
-		net_extract(near_of(&f->port[ports]));
+	while (ports-- > 0) {
+		struct filter_port *p = &f->port[ports];
+
+		if (filter_class(f)->leave)
+			loop_call(near_of(p)->loop, leave_wire, p);
+		net_extract(near_of(p));
+	}
 	f->in_wire = false;
 }
 
@@ -378,7 +390,7 @@ static void init_end(struct filter_port *p, enum filter_dir d, struct loop *loop
 		.queue = p->queue,
 		.through = filter_out(p, d),
 		.loop = loop,
-		.passes = NET_OFF_ALL,
+		.passes = f->acts[d] ? f->passes : (uint32_t)NET_OFF_ALL,
 		.max_frame = NET_FRAME_MAX,
 	};
 	snprintf(e->c.name, sizeof(e->c.name), "%s:%s", f->base.id, d == FILTER_TX ? "netdev" : "peer");
@@ -468,6 +480,7 @@ static int filter_complete(struct creatable *c, struct error *err)
 		return ret;
 	f->acts[FILTER_RX] = f->prop.queue != 2;
 	f->acts[FILTER_TX] = f->prop.queue != 1;
+	f->passes = NET_OFF_ALL;
 	ret = class->open ? class->open(f, err) : 0;
 	if (ret)
 		return ret;

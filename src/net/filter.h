@@ -59,6 +59,7 @@ struct filter {
 		bool status;
 	} prop;
 	bool acts[2];	 /* in this direction */
+	uint32_t passes; /* offloads that frames may need which it acts on: open() may leave some out */
 	bool wants_fate; /* fate() is to be called: set by open() */
 	bool in_wire;	 /* status, as it is */
 	bool opened;
@@ -102,6 +103,8 @@ struct filter_class {
 	unsigned (*send)(struct filter_port *p, enum filter_dir d, struct batch *b);
 	/* Frames in direction d may be handed on again. */
 	void (*room)(struct filter_port *p, enum filter_dir d);
+	/* It is about to be taken out of its wire: what it holds goes on now, or is dropped. */
+	void (*leave)(struct filter_port *p);
 
 	struct json_t *(*describe)(struct filter_port *p);
 };

@@ -298,7 +298,9 @@ static const struct row rows[] = {
 	}
 
 static const struct row filter_rows[] = {
+	FILTER("filter-buffer", "interval=500"),
 	FILTER("filter-dump", "file=/dev/null,format=pcapng,expr=not arp"),
+	FILTER("filter-impair", "delay=500us,jitter=500us,limit=2M,seed=1"),
 };
 
 static const struct row *row;
