@@ -7,6 +7,10 @@
  * the link goes down, another one is started after a while (100 ms, doubled each time; after RETRIES in a row, once a
  * minute), it gets the same configuration, the link goes up. Threads: all of that is main's; the data path is the
  * loop's and is called into by loop_call().
+ *
+ * One that lives and does nothing, while frames wait for it (user_progress.c): if somebody stopped it the link is down
+ * until it goes on, and that is all, for it is not its own fault. Else it may be no more than starved, and its guest's
+ * connections are worth waiting for; but after HUNG_TICKS it is ended.
  */
 #include "backend/user.h"
 
@@ -26,6 +30,9 @@
 #define LAST_DELAY   (60 * NSEC_PER_SEC)
 #define STEADY	     (60 * NSEC_PER_SEC) /* who lived so long starts the count anew */
 #define CONFIG_LIMIT (10 * NSEC_PER_SEC) /* for one that is being configured */
+#ifndef HUNG_TICKS			 /* a test has less time */
+#define HUNG_TICKS 100
+#endif
 
 struct user {
 	struct net_client c;
@@ -35,7 +42,8 @@ struct user {
 	struct user_data data;
 	struct user_commands commands;
 	struct resolv_watch resolv;
-	struct post broken;
+	struct post broken, slow;
+	bool held_down;	    /* the link, because vwire-user is stopped; the loop's */
 	struct timer retry; /* start another; or this one is too slow to start */
 	unsigned failures;  /* in a row */
 	uint64_t ready_at;  /* ns */
@@ -54,6 +62,7 @@ static void detach(void *arg)
 	struct user *u = arg;
 
 	user_data_detach(&u->data);
+	u->held_down = false;
 	net_set_carrier(&u->c, false);
 }
 
@@ -153,6 +162,56 @@ static void on_broken(struct user_data *d)
 
 	loop_post(u->main, &u->broken);
 }
+
+/* ---- one that does nothing ---- */
+
+static void hold_down(void *arg)
+{
+	struct user *u = arg;
+
+	if (!u->data.progress.suspected)
+		return; /* it goes on already */
+	user_progress_excuse(&u->data.progress);
+	if (u->held_down)
+		return;
+	log_warn("user network %s: vwire-user is stopped; the link is down until it continues", u->c.name);
+	u->held_down = true;
+	net_set_carrier(&u->c, false);
+}
+
+static void on_slow_post(struct post *p)
+{
+	struct user *u = container_of(p, struct user, slow);
+	unsigned idle = atomic_load_explicit(&u->data.progress.idle, memory_order_relaxed);
+
+	if (!u->helper.ready || idle < USER_SUSPECT_TICKS)
+		return;
+	if (user_child_stopped(&u->helper.child))
+		loop_call(u->c.loop, hold_down, u);
+	else if (idle >= HUNG_TICKS)
+		bury(u, "vwire-user does nothing although frames wait for it");
+}
+
+/* On the loop: whether it was stopped is main's to find out, whose child it is. */
+static void on_suspect(struct user_data *d)
+{
+	struct user *u = container_of(d, struct user, data);
+
+	loop_post(u->main, &u->slow);
+}
+
+static void on_goes_on(struct user_data *d)
+{
+	struct user *u = container_of(d, struct user, data);
+
+	if (!u->held_down)
+		return;
+	log_info("user network %s: vwire-user continues; the link is up", u->c.name);
+	u->held_down = false;
+	net_set_carrier(&u->c, true);
+}
+
+/* ---- commands and resolv.conf ---- */
 
 static void on_spawn(struct user_helper *h, unsigned index, int fd)
 {
@@ -266,11 +325,12 @@ static void detach_only(void *arg)
 static void user_free(struct user *u)
 {
 	timer_cancel(&u->retry);
-	loop_unpost(u->main, &u->broken);
 	resolv_watch_stop(&u->resolv);
 	/* First its end: what it still put into the ring would be counted as long as it goes on. */
 	user_helper_end(&u->helper, NULL, 0);
 	loop_call(u->c.loop, detach_only, &u->data);
+	loop_unpost(u->main, &u->broken);
+	loop_unpost(u->main, &u->slow);
 	user_helper_unmap(&u->helper);
 	user_commands_end(&u->commands);
 	user_net_free(&u->net);
@@ -362,10 +422,13 @@ static void init_parts(struct user *u)
 	user_helper_init(&u->helper, &u->net, u->main);
 	u->helper.event = on_event;
 	u->helper.spawn = on_spawn;
-	u->data.c = &u->c;
+	user_data_init(&u->data, &u->c);
 	u->data.broken = on_broken;
+	u->data.suspect = on_suspect;
+	u->data.goes_on = on_goes_on;
 	u->commands.loop = u->main;
 	post_init(&u->broken, on_broken_post);
+	post_init(&u->slow, on_slow_post);
 	timer_init(&u->retry, u->main, CLOCK_HOST_NS, on_retry);
 	resolv_watch_start(&u->resolv, u->main, on_resolv);
 }

@@ -73,6 +73,33 @@ static void count(struct user_data *d)
 	count_overrun(d);
 }
 
+/* ---- does it get on? ---- */
+
+static uint64_t frames_done(struct user_progress *p, bool *more)
+{
+	struct user_data *d = container_of(p, struct user_data, progress);
+
+	count(d);
+	*more = counter_get(&d->c->rx.held) > 0 && !d->told_broken;
+	return d->passed + d->filtered;
+}
+
+static void on_suspect(struct user_progress *p)
+{
+	struct user_data *d = container_of(p, struct user_data, progress);
+
+	/* If a wake was lost, whoever lost it: this is another. */
+	wake_user(d);
+	d->suspect(d);
+}
+
+static void on_goes_on(struct user_progress *p)
+{
+	struct user_data *d = container_of(p, struct user_data, progress);
+
+	d->goes_on(d);
+}
+
 /* ---- to vwire-user ---- */
 
 /* A place for a frame, or NULL if there is none for now; then a wake is owed by vwire-user. */
@@ -125,6 +152,8 @@ unsigned user_data_send(struct user_data *d, struct batch *b)
 		i++;
 	if (ring_publish(&d->tx))
 		wake_user(d);
+	if (unlikely(!user_progress_watches(&d->progress)))
+		user_progress_watch(&d->progress);
 	if (unlikely(i < b->n)) {
 		d->waiting = true;
 		if (d->tx.broken)
@@ -247,10 +276,12 @@ static void run(struct user_data *d)
 	if (!d->attached || d->running)
 		return;
 	d->running = !watch_add(d->c->loop, &d->watch, EPOLLIN | EPOLLET);
-	if (d->running)
-		watch_again(&d->watch);
-	else
+	if (!d->running) {
 		report_broken(d);
+		return;
+	}
+	watch_again(&d->watch);
+	user_progress_watch(&d->progress);
 }
 
 void user_data_start(struct user_data *d)
@@ -263,8 +294,18 @@ void user_data_quiesce(struct user_data *d)
 	if (!d->attached)
 		return;
 	watch_del(&d->watch);
+	user_progress_pause(&d->progress);
 	d->running = false;
 	count(d);
+}
+
+void user_data_init(struct user_data *d, struct net_client *c)
+{
+	*d = (struct user_data){ .c = c };
+	d->progress.done = frames_done;
+	d->progress.suspect = on_suspect;
+	d->progress.goes_on = on_goes_on;
+	user_progress_init(&d->progress, c->loop);
 }
 
 void user_data_attach(struct user_data *d, const struct user_data_memory *m)
@@ -300,6 +341,7 @@ void user_data_detach(struct user_data *d)
 	if (!d->attached)
 		return;
 	watch_del(&d->watch);
+	user_progress_reset(&d->progress);
 	d->running = false;
 	d->told_broken = true; /* nobody is to be told any more */
 	count(d);

@@ -15,13 +15,17 @@
 #ifndef BACKEND_USER_DATA_H
 #define BACKEND_USER_DATA_H
 
+#include "backend/user_progress.h"
 #include "net/client.h"
 #include "user/proto.h"
 
 struct user_data {
 	struct net_client *c;
+	/* The owner's, set after user_data_init(). */
 	void (*broken)(
 		struct user_data *d); /* vwire-user broke a rule of the rings: end it. Called once for an attach */
+	void (*suspect)(struct user_data *d); /* it holds frames and does nothing: see user_progress.h */
+	void (*goes_on)(struct user_data *d); /* it does again */
 
 	bool attached, running, told_broken;
 	bool waiting; /* the peer waits for room */
@@ -31,6 +35,7 @@ struct user_data {
 	struct watch watch;
 	uint64_t held_bytes;
 	uint64_t passed, passed_bytes, filtered, overrun; /* statistics that are in the account */
+	struct user_progress progress;
 };
 
 /* What an attach needs; memory and descriptors stay the owner's, until detached. */
@@ -40,6 +45,7 @@ struct user_data_memory {
 	int wake_user, wake_vwire;
 };
 
+void user_data_init(struct user_data *d, struct net_client *c);
 void user_data_attach(struct user_data *d, const struct user_data_memory *m);
 /* Account for all that is in the rings (peer-gone) and forget them. Harmless if not attached. */
 void user_data_detach(struct user_data *d);

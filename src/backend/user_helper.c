@@ -216,7 +216,7 @@ static int take_reply(struct user_helper *h, struct user_msg *m)
 
 static int take_message(struct user_helper *h, struct user_msg *m, int fd)
 {
-	if (m->type == USER_SPAWN && fd >= 0 && m->spawn_index < h->net->n_guestfwd) {
+	if (m->type == USER_SPAWN && fd >= 0 && m->spawn_index < h->net->n_guestfwd && h->ready) {
 		h->spawn(h, m->spawn_index, fd);
 		return 0;
 	}
@@ -225,7 +225,7 @@ static int take_message(struct user_helper *h, struct user_msg *m, int fd)
 	if (m->type == USER_REPLY)
 		return take_reply(h, m);
 	if (m->type == USER_SPAWN)
-		return fail(&h->error, EPROTO, "vwire-user asked for a command that there is not");
+		return fail(&h->error, EPROTO, "vwire-user asked for a command that there is not, or too early");
 	clean_text(m->log, sizeof(m->log));
 	log_limited(LOG_DEBUG, "vwire-user: %s", m->log);
 	return 0;
@@ -452,8 +452,13 @@ int user_helper_ask(struct user_helper *h, const struct user_msg *m, struct erro
 		return fail(err, -rc, "cannot talk to vwire-user: %s", errno_str(-rc));
 	h->owed++;
 	rc = wait_until(h, all_answered, ASK_TIMEOUT_MS);
-	if (rc)
-		return fail(err, -rc, "%s", h->error.msg);
+	if (rc) {
+		fail(err, -rc, "%s", h->error.msg);
+		/* One that is slow may still answer. What else went wrong nobody would hear of again. */
+		if (rc != -ETIMEDOUT)
+			h->event(h, USER_EVENT_DEAD);
+		return rc;
+	}
 	return h->last.error ? fail(err, h->last.error > 0 && h->last.error < 4096 ? h->last.error : EPROTO, "%s",
 				    h->last.text) :
 			       0;

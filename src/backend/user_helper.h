@@ -58,7 +58,10 @@ int user_helper_start_wait(struct user_helper *h, struct error *err) __must_chec
 void user_helper_end(struct user_helper *h, char *how, size_t size);
 void user_helper_unmap(struct user_helper *h);
 
-/* Ask a running one and wait for its reply. USER_FWD_ADD, USER_FWD_DEL. */
+/*
+ * Ask a running one and wait for its reply. USER_FWD_ADD, USER_FWD_DEL. If it ends or breaks a rule meanwhile, DEAD is told
+ * before this returns.
+ */
 int user_helper_ask(struct user_helper *h, const struct user_msg *m, struct error *err) __must_check;
 /* resolv.conf may have changed: tell it. */
 void user_helper_resolv(struct user_helper *h);

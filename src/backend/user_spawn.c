@@ -204,6 +204,13 @@ int user_spawn_command(struct user_child *c, const char *command, int fd, struct
 	return 0;
 }
 
+bool user_child_stopped(const struct user_child *c)
+{
+	siginfo_t info = { .si_pid = 0 };
+
+	return c->pid > 0 && !waitid(P_PID, (id_t)c->pid, &info, WSTOPPED | WNOHANG | WNOWAIT) && info.si_pid == c->pid;
+}
+
 void user_child_end(struct user_child *c, char *how, size_t size)
 {
 	int status = 0;

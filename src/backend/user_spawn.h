@@ -23,6 +23,9 @@ int user_spawn(struct user_child *c, int ctl, struct error *err) __must_check;
 /* Start `/bin/sh -c command` with the connection fd as standard input and output. */
 int user_spawn_command(struct user_child *c, const char *command, int fd, struct error *err) __must_check;
 
+/* Did somebody stop it (SIGSTOP), so that it does not run until it is told to continue? */
+bool user_child_stopped(const struct user_child *c);
+
 /* Kill it if it still runs, wait for its end, close the pidfd. The text (size bytes) says how it ended. */
 void user_child_end(struct user_child *c, char *how, size_t size);
 

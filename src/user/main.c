@@ -59,17 +59,24 @@ static int map_memory(struct helper *h, int fd, struct error *err)
 	return 0;
 }
 
-static int configure(struct helper *h, const struct user_config *c, const int fds[CONTROL_FDS], struct error *err)
+static int take_fd(int *fd)
+{
+	int taken = *fd;
+
+	*fd = -1;
+	return taken;
+}
+
+static int configure(struct helper *h, const struct user_config *c, int fds[CONTROL_FDS], struct error *err)
 {
 	int rc;
 
 	if (h->configured || fds[2] < 0 || !control_config_ok(c))
 		return fail(err, EPROTO, "configuration that makes no sense");
 	h->config = *c;
-	h->wake = fds[1];
-	h->stack.wake_vwire = fds[2];
+	h->wake = take_fd(&fds[1]);
+	h->stack.wake_vwire = take_fd(&fds[2]);
 	rc = map_memory(h, fds[0], err);
-	close(fds[0]);
 	if (rc)
 		return rc;
 	h->stack.poll_base = 2;
@@ -179,6 +186,11 @@ static bool serve(struct helper *h, bool wait, bool *started)
 	if (got <= 0)
 		return !got;
 	rc = request(h, &m, fds, started, &err);
+	/* What nobody took, whatever the request: else they would pile up. */
+	for (unsigned i = 0; i < CONTROL_FDS; i++) {
+		if (fds[i] >= 0)
+			close(fds[i]);
+	}
 	control_reply(-rc, err.msg, h->sandbox.layers);
 	return !rc || *started || m.type == USER_FWD_ADD || m.type == USER_GUESTFWD;
 }

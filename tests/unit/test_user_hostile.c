@@ -8,6 +8,7 @@
 #include <stdatomic.h>
 #include <jansson.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <signal.h>
 #include <sys/auxv.h>
 #include <sys/mman.h>
@@ -20,6 +21,12 @@
 
 #include "unit/unit.h"
 #include "unit/userguest.h"
+
+/* All of the backend, but with less patience. */
+#define HUNG_TICKS 10
+#include "backend/user.c"
+#undef fail
+
 #include "user/filter.h"
 #include "user/proto.h"
 
@@ -40,12 +47,25 @@ static void take_fds(struct msghdr *h)
 	wake_in = fds[1];
 }
 
-/* Answers like a good one until it is told to start. */
-static void obey(void)
+static ssize_t send_with_fd(int ctl, const void *msg, size_t len, int fd)
+{
+	union {
+		char buf[CMSG_SPACE(sizeof(int))];
+		struct cmsghdr align;
+	} c = { .align = { CMSG_LEN(sizeof(int)), SOL_SOCKET, SCM_RIGHTS } };
+	struct iovec iov = { (void *)msg, len };
+	struct msghdr h = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &c, .msg_controllen = sizeof(c) };
+
+	memcpy(CMSG_DATA(&c.align), &fd, sizeof(fd));
+	return sendmsg(ctl, &h, 0);
+}
+
+/* Answers like a good one until it is asked `last`. */
+static void obey(uint32_t last)
 {
 	static struct user_msg m, reply;
 
-	while (m.type != USER_START) {
+	while (m.type != last) {
 		union {
 			char buf[CMSG_SPACE(3 * sizeof(int))];
 			struct cmsghdr align;
@@ -80,38 +100,52 @@ static void block(void)
 /* An empty message, which is like the end, with a descriptor in it. */
 static void smuggle(void)
 {
-	union {
-		char buf[CMSG_SPACE(sizeof(int))];
-		struct cmsghdr align;
-	} c = { .align = { CMSG_LEN(sizeof(int)), SOL_SOCKET, SCM_RIGHTS } };
-	struct iovec iov = { NULL, 0 };
-	struct msghdr h = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &c, .msg_controllen = sizeof(c) };
-
-	memcpy(CMSG_DATA(&c.align), &(int){ 0 }, sizeof(int));
 	usleep(200000); /* vwire may still be reading the answer to the start */
-	sendmsg(USER_CTL_FD, &h, 0);
-	for (;;)
-		pause();
+	send_with_fd(USER_CTL_FD, NULL, 0, 0);
 }
 
-static int hostile_main(const char *what)
+/* A command is to be run before the guest is there. */
+static void hurry(void)
 {
-	obey();
+	struct user_msg m = { .type = USER_SPAWN };
+
+	obey(USER_GUESTFWD);
+	send_with_fd(USER_CTL_FD, &m, user_msg_size(USER_SPAWN), 0);
+	obey(USER_START);
+}
+
+/* The answer to a forward that is asked for later is none. */
+static void babble(void)
+{
+	struct user_msg m = { .type = USER_LOG };
+
+	obey(USER_START);
+	if (recv(USER_CTL_FD, &m, sizeof(m), 0) > 0)
+		send(USER_CTL_FD, &m, 5, 0);
+}
+
+static void hostile_main(const char *what)
+{
+	if (!strcmp(what, "hurry"))
+		hurry();
+	else if (!strcmp(what, "babble"))
+		babble();
+	else
+		obey(USER_START);
 	if (!strcmp(what, "block"))
 		block();
-	if (!strcmp(what, "smuggle"))
+	else if (!strcmp(what, "smuggle"))
 		smuggle();
-	return 1;
+	for (;;)
+		pause(); /* and does nothing any more, until it is killed */
 }
 
 /* ---- vwire ---- */
 
 static char dir[] = "/tmp/vwire-hostile-XXXXXX", link_path[64];
 
-static struct guest *guest_with(const char *what)
+static struct guest *guest_of(const char *what, const char *options, struct error *err)
 {
-	struct error err;
-	struct guest *g;
 	char self[4096];
 	ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
 
@@ -120,7 +154,14 @@ static struct guest *guest_with(const char *what)
 	snprintf(link_path, sizeof(link_path), "%s/hostile-%s", dir, what);
 	assert_int_equal(symlink(self, link_path), 0);
 	setenv("VWIRE_USER", link_path, 1);
-	g = guest_new("", &err);
+	return guest_new(options, err);
+}
+
+static struct guest *guest_with(const char *what)
+{
+	struct error err;
+	struct guest *g = guest_of(what, "", &err);
+
 	if (!g)
 		print_error("%s\n", err.msg);
 	assert_non_null(g);
@@ -179,17 +220,115 @@ static void test_no_descriptor_stays(void **state)
 	assert_int_equal(open_fds(), before);
 }
 
-/* ---- and what it cannot do ---- */
-
 static pid_t helper_pid(struct guest *g)
 {
 	json_t *o = net_describe(g->user);
 	pid_t pid = (pid_t)json_integer_value(json_object_get(o, "helper"));
 
 	json_decref(o);
-	assert_true(pid > 0);
 	return pid;
 }
+
+static bool is_another(struct guest *g, void *arg)
+{
+	pid_t now = helper_pid(g);
+
+	return now && now != *(pid_t *)arg && g->link;
+}
+
+/* It takes no frame, and nobody has stopped it: there will be another one. */
+static void test_one_that_does_nothing_is_ended(void **state)
+{
+	struct guest *g = guest_with("deaf");
+	pid_t pid = helper_pid(g);
+	uint8_t frame[64];
+	size_t len = build_arp(frame, HOST_IP);
+
+	(void)state;
+	guest_run(g, 1500); /* without work it is not suspected */
+	assert_int_equal(helper_pid(g), pid);
+	assert_true(g->link);
+	unsetenv("VWIRE_USER");
+	guest_name_helper();
+	assert_true(guest_send(g, frame, len));
+	assert_true(guest_until(g, is_another, &pid, 60000));
+	assert_int_equal(counter_get(&g->user->rx.dropped[NET_DROP_PEER_GONE]), 1);
+	guest_free(g);
+}
+
+static void test_no_command_before_the_start(void **state)
+{
+	char options[128], made[64];
+	struct error err;
+
+	(void)state;
+	snprintf(made, sizeof(made), "%s/made", dir);
+	snprintf(options, sizeof(options), "guestfwd=tcp:10.0.2.100:7-cmd:touch %s", made);
+	assert_null(guest_of("hurry", options, &err));
+	assert_non_null(strstr(err.msg, "too early"));
+	assert_int_equal(access(made, F_OK), -1);
+}
+
+/* It is asked for something and answers nonsense: that is its end, as at any other time. */
+static void test_nonsense_for_an_answer(void **state)
+{
+	struct guest *g = guest_with("babble");
+	pid_t pid = helper_pid(g);
+	struct error err;
+
+	(void)state;
+	assert_int_equal(user_hostfwd_add(g->user, "tcp:127.0.0.1:12345-:80", &err), -EPROTO);
+	assert_int_not_equal(helper_pid(g), pid);
+	unsetenv("VWIRE_USER");
+	guest_name_helper();
+	assert_true(guest_until(g, is_another, &pid, 30000));
+	assert_int_equal(to_user(g->user)->net.n_fwd, 0);
+	guest_free(g);
+}
+
+/* ---- and what vwire may do to it ---- */
+
+static void on_helper_event(struct user_helper *h, enum user_event e)
+{
+	(void)h;
+	(void)e;
+}
+
+/* Descriptors with a message that has none do not pile up there. */
+static void test_it_keeps_no_descriptor(void **state)
+{
+	struct user_msg m = { .type = USER_RESOLV };
+	static struct user_net net;
+	struct user_helper h;
+	struct error err;
+	struct pollfd p;
+	int ends[2];
+
+	(void)state;
+	unsetenv("VWIRE_USER");
+	guest_name_helper();
+	net.config = (struct user_config){
+		.version = USER_PROTO_VERSION, .ipv4 = 1, .net = htonl(0x0a000200), .mask = htonl(0xffffff00)
+	};
+	user_helper_init(&h, &net, loop_new("test", &err));
+	h.event = on_helper_event;
+	if (user_helper_start_wait(&h, &err))
+		print_error("%s\n", err.msg);
+	assert_true(h.ready);
+	assert_int_equal(pipe(ends), 0);
+	for (unsigned i = 0; i < 3; i++)
+		assert_true(send_with_fd(h.ctl, &m, user_msg_size(m.type), ends[1]) > 0);
+	close(ends[1]);
+	p = (struct pollfd){ .fd = ends[0], .events = POLLIN };
+	assert_int_equal(poll(&p, 1, 30000), 1); /* the end: nobody has the other one any more */
+	assert_int_equal(read(ends[0], &m, 1), 0);
+	close(ends[0]);
+	user_helper_end(&h, NULL, 0);
+	user_helper_unmap(&h);
+	loop_free(h.loop);
+}
+
+/* ---- and what it cannot do ---- */
 
 static void test_no_terminal(void **state)
 {
@@ -203,6 +342,7 @@ static void test_no_terminal(void **state)
 	g = guest_new("", &err);
 	assert_non_null(g);
 	pid = helper_pid(g);
+	assert_true(pid > 0);
 	assert_int_equal(getsid(pid), pid);
 	/* With a sanitizer it keeps the descriptor that reports go to. */
 	for (unsigned fd = 0; fd < 3 - (unsigned)SANITIZED; fd++) {
@@ -331,12 +471,16 @@ int main(void)
 		cmocka_unit_test(test_socket_pairs),
 		cmocka_unit_test_teardown(test_wakes_do_not_block, teardown),
 		cmocka_unit_test_teardown(test_no_descriptor_stays, teardown),
+		cmocka_unit_test_teardown(test_one_that_does_nothing_is_ended, teardown),
+		cmocka_unit_test_teardown(test_no_command_before_the_start, teardown),
+		cmocka_unit_test_teardown(test_nonsense_for_an_answer, teardown),
+		cmocka_unit_test(test_it_keeps_no_descriptor),
 	};
 	const char *path = (const char *)getauxval(AT_EXECFN), *name = strrchr(path, '/');
 	int failed;
 
 	if (name && !strncmp(name + 1, "hostile-", 8))
-		return hostile_main(name + 9);
+		hostile_main(name + 9); /* ends when it is killed */
 	if (!mkdtemp(dir))
 		return 1;
 	chmod(dir, 0755);

@@ -1149,6 +1149,54 @@ static void test_stop(void **state)
 	guest_free(g);
 }
 
+static void stop_helper(pid_t pid)
+{
+	siginfo_t info;
+
+	kill(pid, SIGSTOP);
+	assert_int_equal(waitid(P_PID, (id_t)pid, &info, WSTOPPED | WNOWAIT), 0);
+}
+
+/* Somebody stops it while frames wait: the link is down until it continues. Nobody is killed for that. */
+static void test_stopped_while_frames_wait(void **state)
+{
+	struct guest *g = must("");
+	bool up = true, down = false;
+	int pid;
+
+	(void)state;
+	introduce(g);
+	pid = helper_pid(g);
+	for (uint16_t round = 0; round < 2; round++) {
+		stop_helper(pid);
+		for (uint16_t i = 0; i < 3; i++)
+			assert_true(guest_send(g, frame, build_ping(frame, HOST_IP, i, 100)));
+		assert_int_equal(counter_get(&g->user->rx.held), 3);
+		assert_true(guest_until(g, link_is, &down, 30000));
+		guest_run(g, 1500); /* it is looked at again and again */
+		assert_false(g->link);
+		assert_true(guest_send(g, frame, build_ping(frame, HOST_IP, 3, 100)));
+		assert_int_equal(counter_get(&g->c.tx.dropped[NET_DROP_LINK_DOWN]), round + 1);
+		kill(pid, SIGCONT);
+		assert_true(guest_until(g, link_is, &up, 30000));
+		assert_int_equal(helper_pid(g), pid);
+		assert_int_equal(counter_get(&g->user->rx.held), 0);
+		guest_run(g, 20);
+		guest_clear(g);
+		introduce(g);
+	}
+	/* It dies while it is stopped: the link is down once, and up with the next one. */
+	stop_helper(pid);
+	assert_true(guest_send(g, frame, build_ping(frame, HOST_IP, 1, 100)));
+	assert_true(guest_until(g, link_is, &down, 30000));
+	kill(pid, SIGKILL);
+	assert_true(guest_until(g, link_is, &up, 30000));
+	assert_int_not_equal(helper_pid(g), pid);
+	guest_clear(g);
+	introduce(g);
+	guest_free(g);
+}
+
 /* The guest takes nothing for a while: the data waits in the host's sockets, none is lost. */
 static void test_back_pressure(void **state)
 {
@@ -1215,6 +1263,7 @@ int main(void)
 		cmocka_unit_test_teardown(test_guestfwd, guest_teardown),
 		cmocka_unit_test_teardown(test_kill, guest_teardown),
 		cmocka_unit_test_teardown(test_stop, guest_teardown),
+		cmocka_unit_test_teardown(test_stopped_while_frames_wait, guest_teardown),
 		cmocka_unit_test_teardown(test_back_pressure, guest_teardown),
 	};
 

@@ -66,8 +66,7 @@ static const struct net_client_ops guest_ops = {
 	.link_changed = guest_link,
 };
 
-/* The program of this build: build/tests/unit/test_x -> build/vwire-user. */
-static void name_helper(void)
+void guest_name_helper(void)
 {
 	char path[4096];
 	ssize_t n = readlink("/proc/self/exe", path, sizeof(path) - 64);
@@ -101,7 +100,7 @@ struct guest *guest_new(const char *options, struct error *err)
 {
 	struct guest *g = calloc(1, sizeof(*g));
 
-	name_helper();
+	guest_name_helper();
 	g->loop = loop_new("test", err);
 	assert_non_null(g->loop);
 	net_set_main_loop(g->loop);

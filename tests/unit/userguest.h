@@ -35,6 +35,8 @@ struct guest {
 
 extern const uint8_t guest_mac[6];
 
+/* Unless VWIRE_USER says something: the program of this build, build/tests/unit/test_x -> build/vwire-user. */
+void guest_name_helper(void);
 /* Make a user network with these options (after "user,id=net0") and join a guest to it. NULL: err says why. */
 struct guest *guest_new(const char *options, struct error *err);
 /* Quiesce, check both accounts, take everything down. */
