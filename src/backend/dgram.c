@@ -16,15 +16,11 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "backend/dgram_bind.h"
 #include "backend/dgram_io.h"
 #include "backend/dgram_mcast.h"
 #include "backend/dgram_unix.h"
 #include "base/open.h"
-
-#define RCVBUF	 (4 * 1024 * 1024)
-#define UDP4_MAX 65507 /* payload: 65,535 less the headers of IPv4 and UDP */
-#define UDP6_MAX 65527
-#define UNIX_MAX NET_FRAME_MAX
 
 struct dgram {
 	struct net_client c;
@@ -130,11 +126,6 @@ static int option_of(int fd, int name)
 	return getsockopt(fd, SOL_SOCKET, name, &value, &len) < 0 ? -1 : value;
 }
 
-static uint32_t max_of(int family)
-{
-	return family == AF_INET ? UDP4_MAX : family == AF_INET6 ? UDP6_MAX : UNIX_MAX;
-}
-
 static int open_inherited(struct dgram *d, const struct dgram_wire *w, struct dgram_setup *s, struct error *err)
 {
 	struct open_request r = { .kind = OPEN_INHERITED, .fd = w->local.fd };
@@ -153,12 +144,26 @@ static int open_inherited(struct dgram *d, const struct dgram_wire *w, struct dg
 	}
 	family = option_of(s->fd, SO_DOMAIN);
 	s->udp = family != AF_UNIX && option_of(s->fd, SO_PROTOCOL) == IPPROTO_UDP;
-	s->max_datagram = max_of(family);
+	s->max_datagram = dgram_longest(family, false);
 	snprintf(d->info, sizeof(d->info), "fd=%d", w->local.fd);
 	return 0;
 }
 
 /* ---- a multicast group ---- */
+
+static int no_interface(const struct dgram_wire *w, const char *group, struct error *err)
+{
+	char text[160], *colon;
+
+	if (w->local.type != ADDR_INET)
+		return fail(err, ENODEV,
+			    "%s=%s: this host has no interface for the group; name one by its address in %s",
+			    w->remote_name, group, w->local_name);
+	endpoint_text(&w->local.e[0], text, sizeof(text));
+	colon = strrchr(text, ':'); /* the port does not matter */
+	return fail(err, ENODEV, "%s=%.*s: no interface of this host has this address", w->local_name,
+		    colon ? (int)(colon - text) : 0, text);
+}
 
 static int open_group(struct dgram *d, const struct dgram_wire *w, struct dgram_setup *s, struct error *err)
 {
@@ -169,8 +174,7 @@ static int open_group(struct dgram *d, const struct dgram_wire *w, struct dgram_
 
 	endpoint_text(group, text, sizeof(text));
 	if (ret == -ENODEV || ret == -ENETUNREACH)
-		return fail(err, -ret, "%s=%s: this host has no interface for the group; name one by its address in %s",
-			    w->remote_name, text, w->local_name);
+		return no_interface(w, text, err);
 	if (ret) {
 		error_prefix(err, "%s=%s: ", w->remote_name, text);
 		return ret;
@@ -179,24 +183,12 @@ static int open_group(struct dgram *d, const struct dgram_wire *w, struct dgram_
 	s->tx_fd = m.tx;
 	s->udp = true;
 	s->to = *group;
-	s->max_datagram = max_of(group->sa.ss_family);
+	s->max_datagram = dgram_longest(group->sa.ss_family, false);
 	snprintf(d->info, sizeof(d->info), "mcast=%s", text);
 	return 0;
 }
 
 /* ---- one peer ---- */
-
-/* The first pair of addresses of one family, the peer's first choice before ours. */
-static bool choose(const struct dgram_wire *w, unsigned *here, unsigned *there)
-{
-	for (*there = 0; *there < w->remote.n; (*there)++) {
-		for (*here = 0; *here < w->local.n; (*here)++) {
-			if (w->local.e[*here].sa.ss_family == w->remote.e[*there].sa.ss_family)
-				return true;
-		}
-	}
-	return false;
-}
 
 static void note_file(struct dgram *d, const struct endpoint *local)
 {
@@ -210,54 +202,28 @@ static void note_file(struct dgram *d, const struct endpoint *local)
 	d->file_ino = st.st_ino;
 }
 
-/* What to do about an address that cannot be had. */
-static const char *remedy(int code)
-{
-	switch (code) {
-	case EADDRINUSE:
-		return "; another program has it, choose a different one";
-	case EADDRNOTAVAIL:
-		return "; it must be an address of this host, or 0.0.0.0 or :: for any";
-	case EACCES:
-		return "; it takes rights that this process has not, choose a different one";
-	case ENOENT:
-		return "; the folder must exist";
-	default:
-		return "";
-	}
-}
-
-static int bind_error(const char *option, const char *text, int code, struct error *err)
-{
-	return fail(err, code, "%s=%s: cannot bind to the address: %s%s", option, text, errno_str(code), remedy(code));
-}
-
 static int open_peer(struct dgram *d, const struct dgram_wire *w, struct dgram_setup *s, struct error *err)
 {
-	struct open_request r;
-	unsigned i, k;
-	char here[160], there[160];
+	struct dgram_pair p = { .local_name = w->local_name,
+				.remote_name = w->remote_name,
+				.local = &w->local,
+				.remote = &w->remote,
+				.type = SOCK_DGRAM };
+	char local[160], remote[160];
+	struct endpoint here;
 
-	if (!choose(w, &i, &k))
-		return fail(err, EINVAL, "%s and %s must be of one family: IPv4, IPv6 or unix", w->local_name,
-			    w->remote_name);
-	r = addr_request(&w->local, i, ADDR_LISTEN | ADDR_DGRAM);
-	r.reuse_addr = false; /* datagrams of another's port are not ours to take */
-	r.rcvbuf = RCVBUF;
-	endpoint_text(&w->local.e[i], here, sizeof(here));
-	endpoint_text(&w->remote.e[k], there, sizeof(there));
-	s->fd = open_request(&r, err);
+	s->fd = dgram_bind(&p, &here, &d->peer, err);
 	if (s->fd < 0)
-		return bind_error(w->local_name, here, -s->fd, err);
-	note_file(d, &w->local.e[i]);
-	d->peer = w->remote.e[k];
-	s->udp = r.domain != AF_UNIX;
-	s->max_datagram = max_of(r.domain);
+		return s->fd;
+	note_file(d, &here);
+	s->udp = here.sa.ss_family != AF_UNIX;
+	s->max_datagram = dgram_longest(here.sa.ss_family, false);
 	if (s->udp)
 		s->to = d->peer;
 	else
 		dgram_unix_init(&d->route, s->fd, &d->peer, d->c.loop);
-	snprintf(d->info, sizeof(d->info), "local=%s,remote=%s", here, there);
+	snprintf(d->info, sizeof(d->info), "local=%s,remote=%s", endpoint_text(&here, local, sizeof(local)),
+		 endpoint_text(&d->peer, remote, sizeof(remote)));
 	return 0;
 }
 

@@ -4,6 +4,8 @@
 
 #include <errno.h>
 
+#include "backend/dgram.h"
+#include "backend/dgram_mcast.h"
 #include "backend/stream_client.h"
 
 struct socket_opts {
@@ -61,7 +63,7 @@ static int create_tcp(const char *id, const char *text, bool server, struct loop
 	return ret;
 }
 
-static int create_fd(const char *id, const char *text, struct loop *loop, struct error *err)
+static int create_stream_fd(const char *id, const char *text, struct loop *loop, struct error *err)
 {
 	struct addr a = { .type = ADDR_FD };
 	struct stream_setup how = { .ops = &socket_stream_ops, .addr = &a };
@@ -70,6 +72,75 @@ static int create_fd(const char *id, const char *text, struct loop *loop, struct
 	if (ret)
 		error_prefix(err, "fd=%.32s: ", text);
 	return ret;
+}
+
+/* ---- datagrams ---- */
+
+/* "host" of localaddr=, which needs no port: any will do. */
+static int parse_localaddr(const char *text, struct addr *out, struct error *err)
+{
+	size_t len = strlen(text);
+	bool port = strchr(text, ':') && !(text[0] == '[' && text[len - 1] == ']');
+	char with[300];
+	int ret;
+
+	if (len > sizeof(with) - 3)
+		return fail(err, ENAMETOOLONG, "localaddr=%.64s...: the name is too long", text);
+	snprintf(with, sizeof(with), "%s%s", text, port ? "" : ":0");
+	ret = addr_parse_hostport(with, ADDR_LISTEN | ADDR_DGRAM, out, err);
+	if (ret)
+		error_prefix(err, "localaddr=%s: ", text);
+	return ret;
+}
+
+static int parse_remote(const char *name, const char *text, struct addr *out, struct error *err)
+{
+	int ret = addr_parse_hostport(text, ADDR_DGRAM, out, err);
+
+	if (ret)
+		error_prefix(err, "%s=%.128s: ", name, text);
+	return ret;
+}
+
+static int create_udp(const char *id, const struct socket_opts *o, struct loop *loop, struct error *err)
+{
+	struct dgram_wire w = { .kind = DGRAM_SOCKET, .local_name = "localaddr", .remote_name = "udp" };
+	int ret;
+
+	if (!o->localaddr)
+		return fail(err, EINVAL, "udp=%.128s: localaddr=host:port is missing, where frames come in", o->udp);
+	ret = parse_remote("udp", o->udp, &w.remote, err) ?: parse_localaddr(o->localaddr, &w.local, err);
+	if (ret)
+		return ret;
+	if (endpoint_is_multicast(&w.remote.e[0]))
+		return fail(err, EINVAL, "udp=%.128s is a multicast group: write mcast=", o->udp);
+	return dgram_create(id, &w, loop, err);
+}
+
+static int create_mcast(const char *id, const struct socket_opts *o, struct loop *loop, struct error *err)
+{
+	struct dgram_wire w = { .kind = DGRAM_SOCKET, .local_name = "localaddr", .remote_name = "mcast" };
+	int ret = parse_remote("mcast", o->mcast, &w.remote, err);
+
+	if (!ret && o->localaddr)
+		ret = parse_localaddr(o->localaddr, &w.local, err);
+	if (ret)
+		return ret;
+	if (!endpoint_is_multicast(&w.remote.e[0]))
+		return fail(err, EINVAL, "mcast=%.128s: groups are 224.0.0.0 to 239.255.255.255, or in ff00::/8",
+			    o->mcast);
+	return dgram_create(id, &w, loop, err);
+}
+
+static int create_fd(const char *id, const char *text, struct loop *loop, struct error *err)
+{
+	struct dgram_wire w = { .kind = DGRAM_SOCKET, .local_name = "fd", .remote_name = "the peer" };
+	struct error why;
+
+	if (addr_parse_fd(text, SOCK_DGRAM, &w.local.fd, &why))
+		return create_stream_fd(id, text, loop, err);
+	w.local.type = ADDR_FD;
+	return dgram_create(id, &w, loop, err);
 }
 
 /* ---- which ---- */
@@ -83,9 +154,6 @@ static int check(const struct socket_opts *o, struct error *err)
 			    n ? "only one" : "one");
 	if (o->localaddr && !o->udp && !o->mcast)
 		return fail(err, EINVAL, "localaddr=%.64s is for udp= and mcast= only; leave it out", o->localaddr);
-	if (o->udp || o->mcast)
-		return fail(err, ENOTSUP,
-			    "%s= is not offered yet; there are listen=, connect= and fd=", o->udp ? "udp" : "mcast");
 	return 0;
 }
 
@@ -98,6 +166,10 @@ static int socket_create(const char *id, const void *opts, struct loop *loop, st
 		return ret;
 	if (o->fd)
 		return create_fd(id, o->fd, loop, err);
+	if (o->udp)
+		return create_udp(id, o, loop, err);
+	if (o->mcast)
+		return create_mcast(id, o, loop, err);
 	return create_tcp(id, o->listen ? o->listen : o->connect, o->listen, loop, err);
 }
 

@@ -5,6 +5,7 @@
 #include "backend/af_xdp.h"
 #include "backend/bridge.h"
 #include "backend/dgram.h"
+#include "backend/l2tpv3.h"
 #include "backend/passt.h"
 #include "backend/socket.h"
 #include "backend/stream.h"
@@ -52,7 +53,6 @@ const struct type *const all_types[] = {
 #define NOT_YET(sym, text, instead) \
 	static const struct netdev_type not_yet_##sym = { .name = text, .unsupported = instead }
 
-NOT_YET(l2tpv3, "l2tpv3", "let the host's kernel tunnel (ip l2tp) and bridge a tap to it");
 NOT_YET(netmap, "netmap", "bridge, tap and user are offered");
 NOT_YET(vhost_user, "vhost-user", "bridge, tap and user are offered");
 NOT_YET(vhost_vdpa, "vhost-vdpa", "bridge, tap and user are offered");
@@ -62,6 +62,7 @@ const struct netdev_type *const netdev_types[] = {
 	&af_xdp_netdev,
 	&bridge_netdev,
 	&dgram_netdev,
+	&l2tpv3_netdev,
 	&tap_netdev,
 	&user_netdev,
 	&hubport_netdev,
@@ -69,7 +70,6 @@ const struct netdev_type *const netdev_types[] = {
 	&socket_netdev,
 	&stream_netdev,
 	&passt_netdev,
-	&not_yet_l2tpv3,
 	&not_yet_netmap,
 	&not_yet_vhost_user,
 	&not_yet_vhost_vdpa,

@@ -25,6 +25,8 @@
 	X(PEER_GONE, "peer-gone", "the program at the other end is gone")                      \
 	X(PREFILTER, "prefilter", "not let through to user networking")                        \
 	X(SPOOF, "spoof", "from another sender than the peer that is configured")              \
+	X(SESSION, "session", "another session of the tunnel than rxsession")                  \
+	X(COOKIE, "cookie", "the cookie is not rxcookie")                                      \
 	X(TRUNCATED, "truncated", "cut on the way in")                                         \
 	X(SAME_PORT, "same-port", "its destination is behind the port that it came from")      \
 	X(PORT_VLAN, "port-vlan", "the port of the hub does not carry its VLAN")               \

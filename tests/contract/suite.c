@@ -193,11 +193,13 @@ static void many_pieces(void **state)
 /* A NIC whose windows are smaller than the frames, but grow. */
 static void small_windows(void **state)
 {
+	unsigned n = MIN(16U, (unsigned)row->waiting);
+
 	(void)state;
 	b->nic->window = 100;
-	assert_true(pings_work(b, 1, 16, row->largest_ping));
+	assert_true(pings_work(b, 1, n, row->largest_ping));
 	b->nic->window = 0;
-	assert_true(pings_work(b, 100, 16, row->largest_ping));
+	assert_true(pings_work(b, 100, n, row->largest_ping));
 }
 
 static void link_down_and_up(void **state)

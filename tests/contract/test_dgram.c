@@ -672,7 +672,7 @@ static void refused(void **state)
 	refuse("dgram,id=net0,remote.type=inet,remote.host=230.0.0.1,remote.port=5004", "no interface for the group");
 	refuse("dgram,id=net0,remote.type=inet,remote.host=230.0.0.1,remote.port=5004,local.type=inet,"
 	       "local.host=192.0.2.77,local.port=0",
-	       "230.0.0.1");
+	       "192.0.2.77");
 }
 
 static int enter_dir(void **state)

@@ -2,6 +2,7 @@
 /* The contract of net clients, held against every kind of backend there is. A kind without a row here fails the test. */
 #include "../unit/unit.h"
 
+#include <netinet/in.h>
 #include <unistd.h>
 
 #include "ctl/types.h"
@@ -68,9 +69,26 @@ static void join_far(struct bench *bb, const char *netdev)
 #define DGRAM(id, kind, here, there) "dgram,id=" id ",local.type=" kind ",local." here ",remote.type=" kind ",remote." there
 /* clang-format on */
 
-static void far_dgram(struct bench *bb)
+/* clang-format off */
+#define L2TP(id, here, there) "l2tpv3,id=" id ",src=" here ",dst=" there
+#define TUNNEL_UDP ",udp=on,txsession=0xfffffffe,rxsession=7,cookie64=on,txcookie=0x123456789abcdef0,rxcookie=5,counter=on,offset=3"
+#define TUNNEL_UDP_FAR ",udp=on,rxsession=0xfffffffe,txsession=7,cookie64=on,rxcookie=0x123456789abcdef0,txcookie=5,counter=on,offset=3"
+#define TUNNEL_IP ",txsession=1,txcookie=9,rxcookie=9"
+/* clang-format on */
+
+static void far_tunnel_udp(struct bench *bb)
 {
-	join_far(bb, DGRAM("far0", "inet", "host=127.0.0.1,local.port=5002", "host=127.0.0.1,remote.port=5001"));
+	join_far(bb, L2TP("far0", "127.0.0.1", "127.0.0.1") ",srcport=1702,dstport=1701" TUNNEL_UDP_FAR);
+}
+
+static void far_tunnel_ip(struct bench *bb)
+{
+	join_far(bb, L2TP("far0", "127.0.0.2", "127.0.0.1") TUNNEL_IP);
+}
+
+static void far_tunnel_ip6(struct bench *bb)
+{
+	join_far(bb, L2TP("far0", "fd00::2", "fd00::1") ",ipv6=on" TUNNEL_IP);
 }
 
 /* The switch's own port on the host is the far end. */
@@ -175,13 +193,73 @@ static void abstract_connects(struct bench *bb)
 	wait_for_link(bb);
 }
 
-/* A socketpair, whose near end is what was inherited: descriptor 200. */
-static void pair_up(void)
+static void udp_between(const char *near, const char *far)
 {
-	struct responder r = { .fd = -1 };
+	struct responder r = tcp_at(near, false);
+
+	r.from = tcp_at(far, false).at;
+	r.dgram = true;
+	responder_start(&r);
+}
+
+static void udp_far(void)
+{
+	udp_between("127.0.0.1:5001", "127.0.0.1:5002");
+}
+
+static void udp6_far(void)
+{
+	udp_between("[::1]:5001", "[::1]:5002");
+}
+
+/* It hears the group, and answers to it. */
+static void group_far(void)
+{
+	struct ip_mreqn m = { .imr_address.s_addr = htonl(INADDR_LOOPBACK) };
+	struct responder r = tcp_at("230.0.0.1:5003", false);
+	int on = 1;
+
+	r.dgram = true;
+	r.fd = socket(AF_INET, SOCK_DGRAM, 0);
+	m.imr_multiaddr = ((struct sockaddr_in *)&r.at.sa)->sin_addr;
+	assert_int_equal(setsockopt(r.fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)), 0);
+	assert_int_equal(bind(r.fd, (struct sockaddr *)&r.at.sa, r.at.len), 0);
+	assert_int_equal(setsockopt(r.fd, IPPROTO_IP, IP_ADD_MEMBERSHIP, &m, sizeof(m)), 0);
+	assert_int_equal(setsockopt(r.fd, IPPROTO_IP, IP_MULTICAST_IF, &m, sizeof(m)), 0);
+	responder_start(&r);
+	close(r.fd);
+}
+
+static void unix_far(void)
+{
+	struct responder r = unix_at("near.sock", false, false);
+
+	r.from = unix_at("far.sock", false, false).at;
+	r.dgram = true;
+	unlink("far.sock");
+	responder_start(&r);
+}
+
+static void unix_far_ends(void)
+{
+	responders_end();
+	unlink("far.sock");
+}
+
+static void ip6_addresses(void)
+{
+	if (system("PATH=$PATH:/sbin:/usr/sbin; ip addr show dev lo | grep -q fd00::2 || { "
+		   "ip addr add fd00::1/128 dev lo nodad && ip addr add fd00::2/128 dev lo nodad; }"))
+		skip();
+}
+
+/* A socketpair, whose near end is what was inherited: descriptor 200. */
+static void pair_of(int type)
+{
+	struct responder r = { .fd = -1, .dgram = type == SOCK_DGRAM };
 	int fd[2];
 
-	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, fd), 0);
+	assert_int_equal(socketpair(AF_UNIX, type, 0, fd), 0);
 	assert_int_equal(dup2(fd[0], 200), 200);
 	r.fd = fd[1];
 	responder_start(&r);
@@ -216,7 +294,18 @@ static void remove_uplink(void)
 	run_ip("link del uplink");
 }
 
+static void pair_up(void)
+{
+	pair_of(SOCK_STREAM);
+}
+
+static void dgram_pair_up(void)
+{
+	pair_of(SOCK_DGRAM);
+}
+
 /* clang-format off */
+#define DGRAM_ROW(t, text, n, begin, finish) { .type = t, .netdev = text, .largest_ping = 9000, .waiting = n, .before = begin, .end = finish }
 #define SOCKET_ROW(t, text, ...) { .type = t, .netdev = text, .largest_ping = 9000, .waiting = 64, .end = responders_end, __VA_ARGS__ }
 /* clang-format on */
 
@@ -233,19 +322,43 @@ static const struct row rows[] = {
 	  .waiting = 64,
 	  .before = make_bridge,
 	  .end = remove_bridge },
-	{ .type = "dgram",
-	  .netdev = DGRAM("net0", "inet", "host=127.0.0.1,local.port=5001", "host=127.0.0.1,remote.port=5002"),
-	  .after = far_dgram,
-	  .largest_ping = 1472,
-	  .waiting = 64 },
+	DGRAM_ROW("dgram", DGRAM("net0", "inet", "host=127.0.0.1,local.port=5001", "host=127.0.0.1,remote.port=5002"),
+		  64, udp_far, responders_end),
+	DGRAM_ROW("dgram", DGRAM("net0", "inet", "host=::1,local.port=5001", "host=::1,remote.port=5002"), 64, udp6_far,
+		  responders_end),
+	DGRAM_ROW("dgram", DGRAM("net0", "unix", "path=near.sock", "path=far.sock"), 8, unix_far, unix_far_ends),
+	DGRAM_ROW("dgram", "dgram,id=net0,local.type=fd,local.str=200", 8, dgram_pair_up, responders_end),
+	DGRAM_ROW("dgram",
+		  "dgram,id=net0,remote.type=inet,remote.host=230.0.0.1,remote.port=5003,local.type=inet,"
+		  "local.host=127.0.0.1,local.port=0",
+		  64, group_far, responders_end),
 	{ .type = "hubport",
 	  .netdev = "hubport,id=net0,hubid=0",
 	  .after = hub_with_tap,
 	  .largest_ping = 1472,
 	  .waiting = 64 },
+	{ .type = "l2tpv3",
+	  .netdev = L2TP("net0", "127.0.0.1", "127.0.0.1") ",srcport=1701,dstport=1702" TUNNEL_UDP,
+	  .after = far_tunnel_udp,
+	  .largest_ping = 1472,
+	  .waiting = 64 },
+	{ .type = "l2tpv3",
+	  .netdev = L2TP("net0", "127.0.0.1", "127.0.0.2") TUNNEL_IP,
+	  .after = far_tunnel_ip,
+	  .largest_ping = 1472,
+	  .waiting = 64 },
+	{ .type = "l2tpv3",
+	  .netdev = L2TP("net0", "fd00::1", "fd00::2") ",ipv6=on" TUNNEL_IP,
+	  .after = far_tunnel_ip6,
+	  .largest_ping = 1472,
+	  .waiting = 64,
+	  .before = ip6_addresses },
 	SOCKET_ROW("socket", "socket,id=net0,listen=127.0.0.1:1234", .after = tcp_connects),
 	SOCKET_ROW("socket", "socket,id=net0,connect=127.0.0.1:1234", .before = tcp_listens),
 	SOCKET_ROW("socket", "socket,id=net0,fd=200", .before = pair_up),
+	DGRAM_ROW("socket", "socket,id=net0,udp=127.0.0.1:5002,localaddr=127.0.0.1:5001", 64, udp_far, responders_end),
+	DGRAM_ROW("socket", "socket,id=net0,mcast=230.0.0.1:5003,localaddr=127.0.0.1", 64, group_far, responders_end),
+	DGRAM_ROW("socket", "socket,id=net0,fd=200", 8, dgram_pair_up, responders_end),
 	SOCKET_ROW("stream", "stream,id=net0,server=on,addr.type=inet,addr.host=::1,addr.port=1234",
 		   .after = tcp6_connects),
 	SOCKET_ROW("stream", "stream,id=net0,addr.type=inet,addr.host=localhost,addr.port=1234,addr.ipv4=on",
