@@ -131,7 +131,7 @@ static void offloads_changed(void **state)
 
 		fake_room(b->nic, 0);
 		assert_int_equal(send_pings(b, i * 10, 4, 64), 4);
-		idle(b, 5);
+		idle(b, 2);
 		net_takes_changed(&b->nic->c, takes);
 		fake_room(b->nic, FAKE_ALL);
 		assert_true(pings_work(b, 5000 + i * 10, 4, row->largest_ping));
@@ -159,7 +159,7 @@ static void odd_lengths(void **state)
 		n = net_send(&b->nic->c, &batch);
 		assert_int_equal(n, 1);
 		net_count_tx_in(&b->nic->c, n);
-		idle(b, 10);
+		idle(b, 2);
 		check_accounts(b);
 	}
 	assert_int_equal(counter_get(&b->nic->c.tx.dropped[NET_DROP_TOO_SHORT]), 3);
