@@ -137,8 +137,11 @@ static int add_search(struct passt *p, const struct strlist *l)
 	all = calloc(1, n);
 	if (!all)
 		return -ENOMEM;
-	for (unsigned i = 0; i < l->n; i++)
-		strcat(strcat(all, i ? " " : ""), l->v[i]);
+	for (unsigned i = 0; i < l->n; i++) {
+		size_t at = strlen(all);
+
+		snprintf(all + at, n - at, "%s%s", i ? " " : "", l->v[i]);
+	}
 	rc = add_pair(p, "--search", all);
 	free(all);
 	return rc;
