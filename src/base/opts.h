@@ -92,6 +92,9 @@ struct opt_list {
 int opt_list_parse(const char *text, const char *implied, struct opt_list *out, struct error *err) __must_check;
 void opt_list_free(struct opt_list *l);
 
+/* A copy of the pairs that nobody took yet, for a trial; freed with opt_list_free(), also after an error. */
+int opt_list_copy(const struct opt_list *l, struct opt_list *out, struct error *err) __must_check;
+
 /* The last value of `key`, marked as taken; NULL if it is not there. Belongs to the list. */
 const char *opt_list_take(struct opt_list *l, const char *key);
 

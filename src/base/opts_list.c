@@ -49,6 +49,20 @@ void opt_list_free(struct opt_list *l)
 	*l = (struct opt_list){ 0 };
 }
 
+int opt_list_copy(const struct opt_list *l, struct opt_list *out, struct error *err)
+{
+	int rc = 0;
+
+	*out = (struct opt_list){ .json = l->json };
+	for (unsigned i = 0; rc == 0 && i < l->n; i++) {
+		const struct opt_pair *p = &l->v[i];
+
+		if (!p->taken)
+			rc = add_pair(out, strdup(p->key), strdup(p->value), p->bare, err);
+	}
+	return rc;
+}
+
 const char *opt_list_take(struct opt_list *l, const char *key)
 {
 	const char *value = NULL;

@@ -139,7 +139,8 @@ static int options(struct vm *vm, int argc, char **argv, struct error *err)
 	return rc						?:
 		       cmdline_parse(&vm->cfg, argc, argv, err) ?:
 		       config_check(&vm->cfg, err)		?:
-								  net_plan_make(&vm->cfg, &vm->plan, err);
+		       net_plan_make(&vm->cfg, &vm->plan, err)	?:
+								  wiring_check(&vm->plan, &vm->cfg, err);
 }
 
 /* -machine none. */
@@ -154,18 +155,23 @@ static int bring_up_wires(struct vm *vm, struct error *err)
 										     start_net_thread(vm, err);
 }
 
+/*
+ * What a user can have got wrong comes before what the host may lack: netdevs before the kernel's file, and that before
+ * /dev/kvm.
+ */
 static int bring_up_guest(struct vm *vm, struct error *err)
 {
 	return make_chardevs(vm, err)	     ?:
 		       make_machine(vm, err) ?:
-		       choose_accel(vm, err) ?:
 		       /* A character device may have waited for its client: only now is a signal ours to handle. */
 		       signals_block(err)						       ?:
 		       signals_watch(&vm->signals, vm->machine, vm->qtest, vm->main_loop, err) ?:
 		       pidfile_write(&vm->pidfile, vm->cfg.pidfile, err)		       ?:
-		       machine_init_buses(vm->machine, place, vm, err)			       ?:
 		       wiring_add_netdevs(&vm->plan, vm->net_loop, err)			       ?:
 		       objects_add(&vm->cfg, err)					       ?:
+		       machine_load(vm->machine, err)					       ?:
+		       choose_accel(vm, err)						       ?:
+		       machine_init_buses(vm->machine, place, vm, err)			       ?:
 		       wiring_add_devices(&vm->plan, &vm->cfg, err)			       ?:
 		       start_net_thread(vm, err)					       ?:
 		       machine_ready(vm->machine, err);

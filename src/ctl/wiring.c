@@ -108,6 +108,38 @@ static void warn_globals(const struct config *cfg)
 	}
 }
 
+/* ---- before anything is made ---- */
+
+static void device_prefix(const struct planned *p, struct error *err)
+{
+	if (!p->option || strcmp(p->option, "-device"))
+		planned_prefix(p, err);
+}
+
+int wiring_check(struct net_plan *plan, const struct config *cfg, struct error *err)
+{
+	int rc = 0;
+
+	for (unsigned i = 0; rc == 0 && i < plan->n_netdevs; i++) {
+		struct planned *p = &plan->netdev[i];
+
+		rc = netdev_check(&p->list, err);
+		if (rc < 0)
+			netdev_prefix(p, pair_peek(&p->list, "type"), err);
+	}
+	for (unsigned i = 0; rc == 0 && i < plan->n_devices; i++) {
+		struct planned *p = &plan->device[i];
+
+		rc = use_globals(cfg, &p->list, err);
+		if (rc < 0)
+			return rc;
+		rc = device_check(&p->list, err);
+		if (rc < 0)
+			device_prefix(p, err);
+	}
+	return rc;
+}
+
 /* ---- devices ---- */
 
 int wiring_add_devices(const struct net_plan *plan, const struct config *cfg, struct error *err)
@@ -115,16 +147,12 @@ int wiring_add_devices(const struct net_plan *plan, const struct config *cfg, st
 	warn_globals(cfg);
 	for (unsigned i = 0; i < plan->n_devices; i++) {
 		struct planned *p = &plan->device[i];
-		int rc = use_globals(cfg, &p->list, err);
 
-		if (rc < 0)
-			return rc;
 		p->device = device_add(&p->list, err);
-		if (p->device)
-			continue;
-		if (!p->option || strcmp(p->option, "-device"))
-			planned_prefix(p, err);
-		return -EINVAL;
+		if (!p->device) {
+			device_prefix(p, err);
+			return -EINVAL;
+		}
 	}
 	return 0;
 }

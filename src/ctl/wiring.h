@@ -6,10 +6,16 @@
 #include "ctl/nicopts.h"
 #include "loop/loop.h"
 
+/*
+ * Types, drivers, ids, options and properties, as far as they can be judged before anything is made; -global's are put in.
+ * Comes before the others.
+ */
+int wiring_check(struct net_plan *plan, const struct config *cfg, struct error *err) __must_check;
+
 /* Make all netdevs on `loop`, or none. */
 int wiring_add_netdevs(const struct net_plan *plan, struct loop *loop, struct error *err) __must_check;
 
-/* Make all devices, with what -global says. Those that are made stay on an error: wiring_remove() takes them. */
+/* Make all devices. Those that are made stay on an error: wiring_remove() takes them. */
 int wiring_add_devices(const struct net_plan *plan, const struct config *cfg, struct error *err) __must_check;
 
 /* Say of each netdev that nothing uses it; a NIC without a netdev says so itself. */

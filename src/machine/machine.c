@@ -324,7 +324,7 @@ static int make_memory(struct machine *m, struct error *err)
 	return 0;
 }
 
-static int load_kernel(struct machine *m, struct error *err)
+int machine_load(struct machine *m, struct error *err)
 {
 	int r;
 
@@ -365,7 +365,7 @@ struct machine *machine_new(const struct machine_config *cfg, struct loop *main_
 	m->loop = main_loop;
 	m->boot.kernel.fd = m->boot.initrd.fd = -1;
 	post_init(&m->post, on_request);
-	if (make_memory(m, err) < 0 || load_kernel(m, err) < 0 || open_serials(m, err) < 0) {
+	if (make_memory(m, err) < 0 || open_serials(m, err) < 0) {
 		machine_free(m);
 		return NULL;
 	}

@@ -42,13 +42,16 @@ enum machine_request {
 	MACHINE_CRASH, /* the guest cannot go on: said with the reason, then status 1 (no_shutdown: a stop) */
 };
 
+/* Memory and serial ports; may wait for whoever is to connect to one. */
 struct machine *machine_new(const struct machine_config *cfg, struct loop *main_loop, struct error *err);
 /* Choose the accelerator, before devices are added. qtest passes its own; takes ownership. */
 struct accel_env machine_accel_env(struct machine *m);
 void machine_set_accel(struct machine *m, struct accel *a);
 /* The root bus exists after machine_set_accel(); devices go there. */
 int machine_init_buses(struct machine *m, struct loop *(*place)(void *arg), void *arg, struct error *err) __must_check;
-/* After devices: load images, ACPI, BARs, vCPUs. Then machine_start() lets it run (not with -S). */
+/* Open kernel and initrd and load them; before machine_ready(). */
+int machine_load(struct machine *m, struct error *err) __must_check;
+/* After devices: ACPI, BARs, vCPUs. Then machine_start() lets it run (not with -S). */
 int machine_ready(struct machine *m, struct error *err) __must_check;
 void machine_start(struct machine *m);
 

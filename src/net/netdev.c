@@ -50,6 +50,7 @@ static int unknown_type(const char *name, struct error *err)
 	return fail(err, EINVAL, "type=%.64s: there is no such backend; there are: %s", name, list);
 }
 
+/* Without a loop: only a trial. */
 static int create(const struct netdev_type *t, const char *id, struct opt_list *l, struct loop *loop, struct error *err)
 {
 	const struct opt *const tables[] = { t->opts, NULL };
@@ -63,7 +64,7 @@ static int create(const struct netdev_type *t, const char *id, struct opt_list *
 		ret = opts_apply(t->opts, l, opts, true, err);
 	if (!ret)
 		ret = opts_reject_rest(l, tables, err);
-	if (!ret)
+	if (!ret && loop)
 		ret = t->create(id, opts, loop, err);
 	opts_free(t->opts, opts);
 	free(opts);
@@ -86,7 +87,7 @@ static int check_id(const char *id, struct error *err)
 	return 0;
 }
 
-int netdev_add(struct opt_list *l, struct loop *loop, struct error *err)
+static int add(struct opt_list *l, struct loop *loop, struct error *err)
 {
 	const char *name = opt_list_take(l, "type"), *id = opt_list_take(l, "id");
 	const struct netdev_type *t;
@@ -106,6 +107,22 @@ int netdev_add(struct opt_list *l, struct loop *loop, struct error *err)
 		error_prefix(err, "%.64s,id=%.64s: ", name, id);
 	else if (ret)
 		error_prefix(err, "%.64s: ", name);
+	return ret;
+}
+
+int netdev_add(struct opt_list *l, struct loop *loop, struct error *err)
+{
+	return add(l, loop, err);
+}
+
+int netdev_check(const struct opt_list *l, struct error *err)
+{
+	struct opt_list trial;
+	int ret = opt_list_copy(l, &trial, err);
+
+	if (!ret)
+		ret = add(&trial, NULL, err);
+	opt_list_free(&trial);
 	return ret;
 }
 

@@ -317,6 +317,11 @@ static struct device *device_make(const char *driver, const char *id, struct opt
 	return o ? to_device(o) : NULL;
 }
 
+static void device_prefix(const char *driver, const char *id, struct error *err)
+{
+	error_prefix(err, "-device %.64s%s%.64s: ", driver, id ? ",id=" : "", id ? id : "");
+}
+
 struct device *device_add(struct opt_list *l, struct error *err)
 {
 	const char *driver = opt_list_take(l, "driver"), *id = opt_list_take(l, "id");
@@ -328,8 +333,42 @@ struct device *device_add(struct opt_list *l, struct error *err)
 	}
 	d = device_make(driver, id, l, err);
 	if (!d)
-		error_prefix(err, "-device %.64s%s%.64s: ", driver, id ? ",id=" : "", id ? id : "");
+		device_prefix(driver, id, err);
 	return d;
+}
+
+static int device_try(const char *driver, const char *id, struct opt_list *l, struct error *err)
+{
+	const struct class *c = find_driver(driver, err);
+	struct object *o;
+	int ret;
+
+	opt_list_take(l, "bus");
+	if (!c || check_id(id, err))
+		return -EINVAL;
+	o = object_new(c->type->name, err);
+	if (!o)
+		return -ENOMEM;
+	ret = object_apply(o, l, err);
+	object_free(o);
+	return ret;
+}
+
+int device_check(const struct opt_list *l, struct error *err)
+{
+	const char *driver, *id;
+	struct opt_list trial;
+	int ret = opt_list_copy(l, &trial, err);
+
+	driver = opt_list_take(&trial, "driver");
+	id = opt_list_take(&trial, "id");
+	if (!ret && driver) {
+		ret = device_try(driver, id, &trial, err);
+		if (ret)
+			device_prefix(driver, id, err);
+	}
+	opt_list_free(&trial);
+	return ret;
 }
 
 /* ---- help ---- */

@@ -76,6 +76,8 @@ struct bus *bus_find(const char *type, const char *name); /* by name, else the f
  * complete: "-device e1000,id=n0: mac=1: expected ...".
  */
 struct device *device_add(struct opt_list *l, struct error *err);
+/* Would device_add() take driver, id and properties, as far as that is to be known without a bus? The list stays. */
+int device_check(const struct opt_list *l, struct error *err) __must_check;
 /*
  * The same for a device that the board or another device makes: put it on the bus (NULL: on the first one of its kind
  * that is not full, if it needs one), realize, reset. On failure it is as before and may be freed.

@@ -72,6 +72,7 @@ void make(const uint8_t *code, size_t len, struct machine_config cfg, struct loo
 	assert_non_null(loop);
 	machine = machine_new(&cfg, loop, &err);
 	assert_non_null(machine);
+	assert_int_equal(machine_load(machine, &err), 0);
 	machine_on_exit(machine, on_exit_request, NULL);
 	env = machine_accel_env(machine);
 	accel = kvm_accel_new(&env, &err);
