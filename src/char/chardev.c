@@ -50,6 +50,7 @@ void chardev_up(struct chardev *c, int in, int out)
 {
 	c->in = in;
 	c->out = out;
+	c->hang_up = false;
 	watch_init(&c->out_watch, "chardev output", out, on_writable);
 	mutex_lock(&c->lock);
 	c->open = true;
@@ -309,6 +310,8 @@ static void read_input(struct chardev *c)
 		n = (ssize_t)c->type->filter(c, c->buf, (size_t)n);
 	if (n)
 		c->client.input(c->client.opaque, c->buf, (size_t)n);
+	if (c->hang_up)
+		hang_up(c);
 }
 
 static void on_readable(struct watch *w, uint32_t events)
@@ -320,7 +323,10 @@ static void on_readable(struct watch *w, uint32_t events)
 	} else if (events & (EPOLLHUP | EPOLLERR | EPOLLRDHUP)) {
 		/* It is gone, and may have left something that the front end has no room for yet. */
 		watch_del(w);
-		timer_arm(&c->linger, clock_now(CLOCK_HOST_NS) + LINGER);
+		if (!c->client.capacity)
+			hang_up(c);
+		else
+			timer_arm(&c->linger, clock_now(CLOCK_HOST_NS) + LINGER);
 	}
 }
 
@@ -335,7 +341,9 @@ static void on_want(struct post *p)
 
 	if (c->in < 0)
 		return;
-	if (c->in_polls)
+	if (c->hang_up)
+		hang_up(c);
+	else if (c->in_polls)
 		read_input(c);
 	else if (c->in_watch.loop)
 		watch_mod(&c->in_watch, EPOLLIN);
@@ -347,6 +355,12 @@ void chardev_want(struct chardev *c)
 {
 	if (c->loop)
 		loop_post(c->loop, &c->want_post);
+}
+
+void chardev_hang_up(struct chardev *c)
+{
+	c->hang_up = true;
+	loop_post(c->loop, &c->want_post);
 }
 
 /* A front end that reads nothing is still to learn that the other end went. */

@@ -81,6 +81,12 @@ int chardev_send(struct chardev *c, const struct iovec *iov, unsigned cnt);
 /* The front end has capacity again. Any thread. */
 void chardev_want(struct chardev *c);
 
+/*
+ * What the other end sends makes no sense: its connection is over, as if it had ended by itself, as soon as the callback
+ * that this is called from has returned. The loop.
+ */
+void chardev_hang_up(struct chardev *c);
+
 /* Bytes of output that nobody took. Any thread. */
 uint64_t chardev_lost(const struct chardev *c);
 

@@ -38,6 +38,7 @@ struct chardev {
 
 	int in, out;	 /* while it is open; < 0: none. The same one for a socket */
 	bool out_blocks; /* writes may block: ask poll() before each, and write little */
+	bool hang_up;	 /* the front end wants no more of it */
 	bool in_polls;	 /* `in` cannot be watched (a file): read it whenever there is capacity */
 
 	char user[96]; /* "": no front end */

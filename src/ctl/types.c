@@ -24,6 +24,8 @@
 #include "net/filter_buffer.h"
 #include "net/filter_dump.h"
 #include "net/filter_impair.h"
+#include "net/filter_mirror.h"
+#include "net/filter_redirector.h"
 #include "object/creatable.h"
 #include "object/device.h"
 #include "pci/pci.h"
@@ -37,6 +39,8 @@ const struct type *const all_types[] = {
 	&type_filter_buffer,
 	&type_filter_dump,
 	&type_filter_impair,
+	&type_filter_mirror,
+	&type_filter_redirector,
 	&type_device,
 	&type_pci_device,
 	&type_pci_host_bridge,

@@ -186,10 +186,10 @@ static void filter_wake(struct net_client *c, unsigned what)
 	struct filter_end *e = to_end(c);
 	enum filter_dir leaving = !e->dir;
 
-	if ((what & NET_WAKE_ROOM) && e->port->filter->acts[leaving] && class_of(e)->send) {
+	if ((what & NET_WAKE_ROOM) && class_of(e)->room)
 		class_of(e)->room(e->port, leaving);
-		what &= ~(unsigned)NET_WAKE_ROOM;
-	}
+	if (e->port->filter->acts[leaving] && class_of(e)->send)
+		what &= ~(unsigned)NET_WAKE_ROOM; /* it is the one who gives there */
 	if (what)
 		net_wake_peer(beyond(e), what);
 }

@@ -101,7 +101,7 @@ struct filter_class {
 
 	/* As a client's send: take the first frames of the batch, say how many. */
 	unsigned (*send)(struct filter_port *p, enum filter_dir d, struct batch *b);
-	/* Frames in direction d may be handed on again. */
+	/* Frames in direction d, acting in it or not, may be handed on again. */
 	void (*room)(struct filter_port *p, enum filter_dir d);
 	/* It is about to be taken out of its wire: what it holds goes on now, or is dropped. */
 	void (*leave)(struct filter_port *p);

@@ -12,6 +12,7 @@
 #include "base/csum.h"
 #include "base/iov.h"
 #include "bench.h"
+#include "char/chardev.h"
 #include "ctl/types.h"
 #include "object/creatable.h"
 
@@ -123,6 +124,8 @@ void bench_open(struct bench *b, const char *netdev, void (*after)(struct bench 
 		assert_true(false);
 	}
 	b->back = net_client_find("net0", 0);
+	if (b->prepare)
+		b->prepare(b);
 	if (b->object)
 		add_filter(b, b->object);
 	b->nic = fake_new("nic0", NET_KIND_NIC, &fake_lender_ops, b->loop);
@@ -177,6 +180,7 @@ void bench_close(struct bench *b)
 	if (b->filter)
 		creatable_del(b->filter);
 	b->filter = NULL;
+	chardev_free_all();
 	assert_int_equal(netdev_del("net0", &err), 0);
 	assert_false(b->nic->link);
 	assert_null(net_client_find("net0", 0));

@@ -12,8 +12,9 @@ struct creatable;
 
 struct bench {
 	struct loop *loop;
-	const char *object;	  /* -object options of a filter that bench_open() puts into the wire; or NULL */
-	struct creatable *filter; /* that is there */
+	const char *object; /* -object options of a filter that bench_open() puts into the wire; or NULL */
+	void (*prepare)(struct bench *b); /* what that needs: character devices; or NULL */
+	struct creatable *filter;	  /* that is there */
 	struct fake *nic;
 	struct net_client *back;
 	uint8_t host_mac[6];

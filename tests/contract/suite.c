@@ -13,6 +13,7 @@ static int setup(void **state)
 	if (row->before)
 		row->before();
 	b->object = row->object;
+	b->prepare = row->prepare;
 	bench_open(b, row->netdev, row->after);
 	return 0;
 }

@@ -6,10 +6,11 @@
 #include "bench.h"
 
 struct row {
-	const char *type;		/* there may be several of one */
-	const char *netdev;		/* options, with id=net0 */
-	const char *object;		/* of a filter: its options */
-	void (*after)(struct bench *b); /* what the far end needs */
+	const char *type;		  /* there may be several of one */
+	const char *netdev;		  /* options, with id=net0 */
+	const char *object;		  /* of a filter: its options */
+	void (*prepare)(struct bench *b); /* and what it needs */
+	void (*after)(struct bench *b);	  /* what the far end needs */
 	size_t largest_ping;
 	size_t waiting;	      /* answers of 64 bytes that surely wait in it while the NIC has no room */
 	void (*before)(void); /* what is there before it is made */
