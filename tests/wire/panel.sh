@@ -5,6 +5,7 @@
 #
 #   panel_begin                  namespaces $net (the wire, with 10.1.0.1 on an interface), $net-a, $net-b, ...
 #   panel PROGRAM SIDE NETDEV    vwire or qemu: backend NETDEV and a tap, 10.9.8.N/24 in $net-SIDE (a: 1, b: 2, ...)
+#   panel_kill SIDE              by SIGKILL; its namespace goes with it
 #   pings FROM TO                both sizes, no loss
 #   copies FROM TO BYTES         by TCP, the checksum is right
 #   panel_end                    every vwire ends well, and its accounts balance
@@ -75,13 +76,29 @@ panel() { # PROGRAM SIDE NETDEV
 	eval "program_$2=$1"
 }
 
+panel_kill() { # SIDE
+	local i
+	for i in "${!sides[@]}"; do
+		[ "${sides[i]}" = "$1" ] || continue
+		kill -9 "${pids[i]}"
+		wait "${pids[i]}" 2>/dev/null || true
+		unset "sides[i]" "pids[i]"
+	done
+	ip netns del "$net-$1"
+}
+
+whole_ping() { # FROM ADDRESS SIZE
+	in_side "$1" ping -q -c 20 -i 0.01 -W 10 -s "$3" "$2" >answers
+	grep -q ' 0% packet loss' answers
+}
+
+# On a busy machine ping does not wait for a last answer that is late: then all of it once more.
 pings() { # FROM TO
 	local to size
 	to=$(side_address "$2")
 	until_true in_side "$1" ping -q -c 1 -W 1 "$to" >/dev/null
 	for size in 56 1400; do
-		in_side "$1" ping -q -c 20 -i 0.01 -W 10 -s $size "$to" >pinged
-		grep -q ' 0% packet loss' pinged || { cat pinged; tail -n 20 ./*.log; exit 1; }
+		until_true whole_ping "$1" "$to" $size
 	done
 }
 
