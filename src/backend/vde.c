@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * -netdev vde: a port of a Virtual Distributed Ethernet switch, through libvdeplug(3).
+ * -netdev vde: a port of a Virtual Distributed Ethernet switch, through libvdeplug(3), which is loaded for it.
  *
  * The library opens its sockets itself, and gives no scatter lists: frames that are in pieces are put together in
  * `out`, frames that come in are read to `in` and copied to the window that the peer lent before. Plain frames only.
@@ -22,12 +22,35 @@
 #include <sys/socket.h>
 
 #include "base/iov.h"
+#include "base/library.h"
 #include "base/log.h"
 
 #define BUDGET	  64 /* frames a round */
 #define WANT	  1518
 #define MAX_FRAME VDE_ETHBUFSIZE
 #define RETRY_NS  (NSEC_PER_SEC / 1000)
+
+static struct vde_functions {
+	__typeof__(vde_open_real) *open_real;
+	__typeof__(vde_recv) *recv;
+	__typeof__(vde_send) *send;
+	__typeof__(vde_datafd) *datafd;
+	__typeof__(vde_ctlfd) *ctlfd;
+	__typeof__(vde_close) *close;
+} libvde;
+
+#define FN(name) LIBRARY_FN(struct vde_functions, name, vde_##name)
+
+static const struct library_fn vde_fn[] = {
+	FN(open_real), FN(recv), FN(send), FN(datafd), FN(ctlfd), FN(close),
+};
+
+static const struct library vde_library = {
+	.sonames = (const char *const[]){ "libvdeplug.so.2", NULL },
+	.package = "libvdeplug2",
+	.fn = vde_fn,
+	.n = ARRAY_SIZE(vde_fn),
+};
 
 struct vde {
 	struct net_client c;
@@ -80,7 +103,7 @@ static enum round read_frame(struct vde *v)
 
 	if (net_lend(&v->c, WANT, &w))
 		return ROUND_NO_ROOM;
-	n = vde_recv(v->conn, v->in, sizeof(v->in), MSG_DONTWAIT);
+	n = libvde.recv(v->conn, v->in, sizeof(v->in), MSG_DONTWAIT);
 	if (n < 0)
 		return errno == EAGAIN || errno == EINTR ? ROUND_EMPTY : ROUND_GONE;
 	if (n <= 1) /* the library's word for a datagram that was none of the switch */
@@ -138,7 +161,7 @@ static ssize_t write_frame(struct vde *v, const struct batch *b, const struct fr
 	if (f->cnt > 1)
 		iov_read_at(iov, f->cnt, 0, v->out, f->len);
 	do
-		n = vde_send(v->conn, f->cnt > 1 ? v->out : iov->iov_base, f->len, MSG_DONTWAIT);
+		n = libvde.send(v->conn, f->cnt > 1 ? v->out : iov->iov_base, f->len, MSG_DONTWAIT);
 	while (unlikely(n < 0 && errno == EINTR));
 	return n;
 }
@@ -233,7 +256,7 @@ static void vde_info(struct net_client *c, char *buf, size_t size)
 static void vde_free(struct vde *v)
 {
 	if (v->conn)
-		vde_close(v->conn);
+		libvde.close(v->conn);
 	free(v->sock);
 	free(v);
 }
@@ -290,8 +313,11 @@ static int connect_switch(struct vde *v, const struct vde_opts *o, struct error 
 
 	if (ret)
 		return ret;
+	ret = library_load(&vde_library, &libvde, err);
+	if (ret)
+		return error_prefix(err, "sock=%s: ", shown), ret;
 	errno = 0;
-	v->conn = vde_open(v->sock, (char *)"vwire", &args);
+	v->conn = libvde.open_real(v->sock, (char *)"vwire", LIBVDEPLUG_INTERFACE_VERSION, &args);
 	if (!v->conn)
 		return fail(err, errno ? errno : ECONNREFUSED,
 			    "sock=%s: cannot connect to the switch: %s; is one running there? vde_switch -s PATH",
@@ -315,9 +341,9 @@ static void init_client(struct vde *v, const char *id, struct loop *loop)
 	v->c.loop = loop;
 	v->c.max_frame = MAX_FRAME;
 	snprintf(v->c.name, sizeof(v->c.name), "%s", id);
-	never_wait(vde_datafd(v->conn));
-	watch_init(&v->data, "vde", vde_datafd(v->conn), readable);
-	watch_init(&v->ctl, "vde control", vde_ctlfd(v->conn), ctl_ready);
+	never_wait(libvde.datafd(v->conn));
+	watch_init(&v->data, "vde", libvde.datafd(v->conn), readable);
+	watch_init(&v->ctl, "vde control", libvde.ctlfd(v->conn), ctl_ready);
 	timer_init(&v->retry, loop, CLOCK_HOST_NS, retry);
 }
 

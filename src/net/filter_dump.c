@@ -9,6 +9,7 @@
 #include <time.h>
 
 #include "base/iov.h"
+#include "base/library.h"
 #include "net/dump_file.h"
 #include "net/filter.h"
 #include "net/pcap.h"
@@ -36,6 +37,29 @@ struct dump {
 	uint8_t *block; /* of pcapng: the record under way */
 	struct pcap_stamp stamp;
 	struct frame_meta meta;
+};
+
+/* libpcap, which only expressions need: it brings ten libraries along. */
+static struct pcap_functions {
+	__typeof__(pcap_open_dead) *open_dead;
+	__typeof__(pcap_close) *close;
+	__typeof__(pcap_compile) *compile;
+	__typeof__(pcap_geterr) *geterr;
+	__typeof__(pcap_freecode) *freecode;
+	__typeof__(pcap_offline_filter) *offline_filter;
+} libpcap;
+
+#define FN(name) LIBRARY_FN(struct pcap_functions, name, pcap_##name)
+
+static const struct library_fn pcap_fn[] = {
+	FN(open_dead), FN(close), FN(compile), FN(geterr), FN(freecode), FN(offline_filter),
+};
+
+static const struct library pcap_library = {
+	.sonames = (const char *const[]){ "libpcap.so.1", "libpcap.so.0.8", NULL },
+	.package = "libpcap0.8",
+	.fn = pcap_fn,
+	.n = ARRAY_SIZE(pcap_fn),
 };
 
 static struct dump *to_dump(struct filter *f)
@@ -112,7 +136,7 @@ static bool is_wanted(struct dump *d, const struct iovec *iov, unsigned cnt, siz
 		data = iov[0].iov_base;
 	else
 		h.caplen = (bpf_u_int32)iov_read_at(iov, cnt, 0, d->flat, MIN(len, (size_t)NET_FRAME_MAX));
-	return pcap_offline_filter(&d->program, &h, data) != 0;
+	return libpcap.offline_filter(&d->program, &h, data) != 0;
 }
 
 static void copy_frame(uint8_t *to, const struct iovec *iov, unsigned cnt, size_t n)
@@ -217,14 +241,17 @@ static void dump_quiesce(struct filter_port *p)
 
 static int compile(struct dump *d, struct error *err)
 {
-	pcap_t *p = pcap_open_dead(DLT_EN10MB, NET_FRAME_MAX);
-	int ret = 0;
+	int ret = library_load(&pcap_library, &libpcap, err);
+	pcap_t *p;
 
+	if (ret)
+		return error_prefix(err, "expr=%.100s: ", d->prop.expr), ret;
+	p = libpcap.open_dead(DLT_EN10MB, NET_FRAME_MAX);
 	if (!p)
 		return fail(err, ENOMEM, "no memory");
-	if (pcap_compile(p, &d->program, d->prop.expr, 1, PCAP_NETMASK_UNKNOWN) < 0)
-		ret = fail(err, EINVAL, "expr=%.100s: %s; see pcap-filter(7)", d->prop.expr, pcap_geterr(p));
-	pcap_close(p);
+	if (libpcap.compile(p, &d->program, d->prop.expr, 1, PCAP_NETMASK_UNKNOWN) < 0)
+		ret = fail(err, EINVAL, "expr=%.100s: %s; see pcap-filter(7)", d->prop.expr, libpcap.geterr(p));
+	libpcap.close(p);
 	if (ret)
 		return ret;
 	d->filtered = true;
@@ -235,7 +262,7 @@ static int compile(struct dump *d, struct error *err)
 static void forget_program(struct dump *d)
 {
 	if (d->filtered)
-		pcap_freecode(&d->program);
+		libpcap.freecode(&d->program);
 	d->filtered = false;
 	free(d->flat);
 	d->flat = NULL;
