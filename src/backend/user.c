@@ -267,8 +267,12 @@ static json_t *forwards_json(const struct user_net *n)
 {
 	json_t *list = json_array();
 
-	for (unsigned i = 0; i < n->n_fwd; i++)
-		json_array_append_new(list, json_string(n->fwd[i].text));
+	for (unsigned i = 0; i < n->n_fwd; i++) {
+		const struct user_fwd_rule *r = &n->fwd[i];
+
+		json_array_append_new(list, r->picked ? json_sprintf("%s (port %u)", r->text, r->picked) :
+							json_string(r->text));
+	}
 	return list;
 }
 
@@ -366,7 +370,6 @@ static int ask_fwd(struct user *u, uint32_t type, const struct user_fwd *f, cons
 int user_hostfwd_add(struct net_client *c, const char *rule, struct error *err)
 {
 	struct user *u = to_user(c);
-	struct error ignored;
 	struct user_fwd f;
 	int rc;
 
@@ -380,8 +383,10 @@ int user_hostfwd_add(struct net_client *c, const char *rule, struct error *err)
 		return rc;
 	}
 	rc = ask_fwd(u, USER_FWD_ADD, &f, rule, err);
-	if (rc && user_net_del_fwd(&u->net, &f, &ignored))
-		log_err("%s", ignored.msg);
+	if (!rc)
+		user_helper_picked(&u->helper, &u->net.fwd[u->net.n_fwd - 1]);
+	else
+		u->net.n_fwd--; /* the one that was just added */
 	return rc;
 }
 

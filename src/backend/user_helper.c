@@ -20,7 +20,7 @@
 
 static watch_fn on_control;
 
-void user_helper_init(struct user_helper *h, const struct user_net *net, struct loop *main_loop)
+void user_helper_init(struct user_helper *h, struct user_net *net, struct loop *main_loop)
 {
 	memset(h, 0, sizeof(*h));
 	h->net = net;
@@ -143,6 +143,9 @@ static bool make_request(struct user_helper *h, struct user_msg *m)
 	if (i < n->n_fwd) {
 		m->type = USER_FWD_ADD;
 		m->fwd = n->fwd[i].fwd;
+		/* After a death the port is to be the same. */
+		if (!m->fwd.host_port)
+			m->fwd.host_port = n->fwd[i].picked;
 		return true;
 	}
 	i -= n->n_fwd;
@@ -172,17 +175,26 @@ static int send_step(struct user_helper *h, int memfd)
 /* The error of the request that was refused, in the words of the option that it came from. */
 static int refused(struct user_helper *h, struct error *err)
 {
-	const struct user_net *n = h->net;
+	struct user_net *n = h->net;
 	int code = h->last.error > 0 && h->last.error < 4096 ? h->last.error : EPROTO;
 	unsigned i = h->step - 2;
 
 	if (h->step >= 2 && i < n->n_fwd) {
+		n->fwd[i].picked = 0; /* somebody else has it by now */
 		return user_fwd_error(n->fwd[i].text, &n->fwd[i].fwd, code, err);
 	}
 	i -= n->n_fwd;
 	if (h->step >= 2 && i < n->n_guestfwd)
 		return fail(err, code, "guestfwd=%.127s: %s", n->guestfwd[i].text, h->last.text);
 	return fail(err, code, "%s", h->last.text);
+}
+
+void user_helper_picked(const struct user_helper *h, struct user_fwd_rule *r)
+{
+	if (r->fwd.host_port || !h->last.port || r->picked == h->last.port)
+		return;
+	r->picked = h->last.port;
+	log_info("hostfwd=%s: the port of the host is %u", r->text, r->picked);
 }
 
 /* The reply to the step in hand. 0: go on; -errno with h->error. */
@@ -192,6 +204,8 @@ static int next_step(struct user_helper *h)
 
 	if (h->last.error)
 		return refused(h, &h->error);
+	if (h->step >= 2 && h->step - 2 < h->net->n_fwd)
+		user_helper_picked(h, &h->net->fwd[h->step - 2]);
 	h->step++;
 	if (h->step == 3 + h->net->n_fwd + h->net->n_guestfwd) {
 		h->layers = h->last.layers;

@@ -22,7 +22,7 @@ enum user_event {
 };
 
 struct user_helper {
-	const struct user_net *net;
+	struct user_net *net;
 	struct loop *loop; /* main */
 	void (*event)(struct user_helper *h, enum user_event e);
 	void (*spawn)(struct user_helper *h, unsigned index, int fd); /* a connection for a command; owns fd */
@@ -45,7 +45,7 @@ struct user_helper {
 	uint32_t resolv_len;
 };
 
-void user_helper_init(struct user_helper *h, const struct user_net *net, struct loop *main_loop);
+void user_helper_init(struct user_helper *h, struct user_net *net, struct loop *main_loop);
 
 /* Start it and send the first request; READY or DEAD follow. -errno: it could not be started, nothing follows. */
 int user_helper_start(struct user_helper *h, struct error *err) __must_check;
@@ -63,6 +63,8 @@ void user_helper_unmap(struct user_helper *h);
  * before this returns.
  */
 int user_helper_ask(struct user_helper *h, const struct user_msg *m, struct error *err) __must_check;
+/* The last reply was to this rule: if its port was left open, remember and say what it became. */
+void user_helper_picked(const struct user_helper *h, struct user_fwd_rule *r);
 /* resolv.conf may have changed: tell it. */
 void user_helper_resolv(struct user_helper *h);
 

@@ -32,7 +32,7 @@ const struct opt user_opt_table[] = {
 	O(tftp_server_name, "tftp-server-name", OPT_STR, .arg = "name", .help = "name of the TFTP server, by DHCP"),
 	O(bootfile, "bootfile", OPT_STR, .arg = "file", .help = "file to boot from by TFTP, by DHCP"),
 	O(hostfwd, "hostfwd", OPT_STRLIST, .arg = "[tcp|udp]:[hostaddr]:hostport-[guestaddr]:guestport",
-	  .help = "make a port of the guest reachable at one of the host; may be repeated"),
+	  .help = "make a port of the guest reachable at one of the host (0: any that is free, which is said); may be repeated"),
 	O(guestfwd, "guestfwd", OPT_STRLIST, .arg = "[tcp]:server:port-cmd:command",
 	  .help = "run the command for each connection of the guest to that address; may be repeated"),
 	O(prefilter, "prefilter", OPT_BOOL, .def = "on",

@@ -25,7 +25,8 @@ extern const struct opt user_opt_table[];
 
 struct user_fwd_rule {
 	struct user_fwd fwd;
-	char text[128]; /* as the user wrote it, for messages */
+	uint16_t picked; /* the host's port, if the user left it open (0) and vwire-user has found one */
+	char text[128];	 /* as the user wrote it, for messages */
 };
 
 struct user_guestfwd_rule {
@@ -56,8 +57,8 @@ int user_fwd_parse(const char *text, bool remove, struct user_fwd *f, struct err
 int user_net_check_fwd(const struct user_net *n, const struct user_fwd *f, struct error *err) __must_check;
 /* Take a rule into the list. -EEXIST: the port is forwarded already; -ENOSPC: too many. */
 int user_net_add_fwd(struct user_net *n, const char *text, const struct user_fwd *f, struct error *err) __must_check;
-/* -ENOENT: there is none with this protocol, address and port. */
-int user_net_del_fwd(struct user_net *n, const struct user_fwd *f, struct error *err) __must_check;
+/* -ENOENT: there is none with this protocol, address and port. f becomes what vwire-user knows it by. */
+int user_net_del_fwd(struct user_net *n, struct user_fwd *f, struct error *err) __must_check;
 
 /* The text for a rule whose port could not be had; returns -code. */
 int user_fwd_error(const char *rule, const struct user_fwd *f, int code, struct error *err);

@@ -44,7 +44,8 @@ static int parse_port(const char *what, const char *s, uint16_t min, uint16_t *p
 	uint64_t v;
 
 	if (parse_uint(s, min, 65535, &v, &ignored))
-		return fail(err, EINVAL, "the %s port \"%s\" is not a number between %u and 65535", what, s, min);
+		return fail(err, EINVAL, "the %s port \"%s\" is not a number between %u and 65535%s", what, s, min,
+			    min ? "" : " (0: any that is free)");
 	*port = (uint16_t)v;
 	return 0;
 }
@@ -84,14 +85,21 @@ int user_fwd_parse(const char *text, bool remove, struct user_fwd *f, struct err
 	return parse_parts(copy, remove, f, err);
 }
 
+/* Two rules that leave the port open do not meet; one of them is found by that it is open, or by what it became. */
+static bool same_port(const struct user_fwd_rule *r, const struct user_fwd *f, bool overlap)
+{
+	if (!f->host_port)
+		return !overlap && !r->fwd.host_port;
+	return (r->fwd.host_port ? r->fwd.host_port : r->picked) == f->host_port;
+}
+
 static struct user_fwd_rule *find_fwd(struct user_net *n, const struct user_fwd *f, bool overlap)
 {
 	for (unsigned i = 0; i < n->n_fwd; i++) {
 		const struct user_fwd *g = &n->fwd[i].fwd;
 		bool any = overlap && (!g->host_addr || !f->host_addr);
 
-		if (g->udp == f->udp && g->host_port == f->host_port && (any || g->host_addr == f->host_addr) &&
-		    !(overlap && !f->host_port))
+		if (g->udp == f->udp && same_port(&n->fwd[i], f, overlap) && (any || g->host_addr == f->host_addr))
 			return &n->fwd[i];
 	}
 	return NULL;
@@ -112,17 +120,20 @@ int user_net_add_fwd(struct user_net *n, const char *text, const struct user_fwd
 		return fail(err, ENOMEM, "no memory");
 	n->fwd = v;
 	v[n->n_fwd].fwd = *f;
+	v[n->n_fwd].picked = 0;
 	snprintf(v[n->n_fwd].text, sizeof(v->text), "%s", text);
 	n->n_fwd++;
 	return 0;
 }
 
-int user_net_del_fwd(struct user_net *n, const struct user_fwd *f, struct error *err)
+int user_net_del_fwd(struct user_net *n, struct user_fwd *f, struct error *err)
 {
 	struct user_fwd_rule *r = find_fwd(n, f, false);
 
 	if (!r)
 		return fail(err, ENOENT, "there is no such rule");
+	if (!f->host_port)
+		f->host_port = r->picked;
 	memmove(r, r + 1, (size_t)(n->fwd + n->n_fwd - (r + 1)) * sizeof(*r));
 	n->n_fwd--;
 	return 0;

@@ -74,9 +74,9 @@ static void control_send(const struct user_msg *m, int fd)
 		return;
 }
 
-void control_reply(int code, const char *text, uint32_t layers)
+void control_reply(int code, const char *text, uint32_t layers, uint16_t port)
 {
-	struct user_msg m = { .type = USER_REPLY, .reply = { .error = code, .layers = layers } };
+	struct user_msg m = { .type = USER_REPLY, .reply = { .error = code, .layers = layers, .port = port } };
 
 	snprintf(m.reply.text, sizeof(m.reply.text), "%s", text ? text : "");
 	control_send(&m, -1);

@@ -15,7 +15,7 @@
 int control_recv(struct user_msg *m, int fds[CONTROL_FDS], bool wait);
 
 /* Answer the request in hand. code: 0 or an errno value. */
-void control_reply(int code, const char *text, uint32_t layers);
+void control_reply(int code, const char *text, uint32_t layers, uint16_t port);
 
 /* Hand a connection for guestfwd command `index` over; `fd` is closed. */
 void control_spawn(uint32_t index, int fd);

@@ -191,7 +191,7 @@ static bool serve(struct helper *h, bool wait, bool *started)
 		if (fds[i] >= 0)
 			close(fds[i]);
 	}
-	control_reply(-rc, err.msg, h->sandbox.layers);
+	control_reply(-rc, err.msg, h->sandbox.layers, m.type == USER_FWD_ADD ? m.fwd.host_port : 0);
 	return !rc || *started || m.type == USER_FWD_ADD || m.type == USER_GUESTFWD;
 }
 

@@ -29,7 +29,7 @@
 #include "user/ring.h"
 
 #define USER_CTL_FD	   3
-#define USER_PROTO_VERSION 1
+#define USER_PROTO_VERSION 2
 
 #define USER_RING_SIZE (512 * 1024U)
 #define USER_SHM_PAGE  4096
@@ -138,6 +138,7 @@ struct user_guestfwd {
 struct user_reply {
 	int32_t error;
 	uint32_t layers; /* bits by enum user_layer */
+	uint16_t port;	 /* USER_FWD_ADD: of the host, which may have been left open (0) */
 	char text[256];
 };
 

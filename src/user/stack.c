@@ -1,21 +1,24 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* libslirp and the two rings: see stack.h. */
+#include <arpa/inet.h>
 #include <errno.h>
+#include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "user/control.h"
 #include "user/stack.h"
 
-#define BUDGET	  64 /* frames in one turn */
+#define BUDGET	   64 /* frames in one turn */
+#define PORT_TRIES 10
 /*
  * The MSS: half of the largest window that a guest can offer to libslirp, so that one segment is on its way while the
  * last is acknowledged; and a divisor of libslirp's buffers of 128 KiB, which it otherwise reallocates, and copies, for
  * each connection (IPv6 has 20 bytes less).
  */
-#define STACK_MSS 32768
-#define STACK_MTU (STACK_MSS + 40)
-#define CHOKE	  (2 * RING_RECORD_MAX) /* less room than this towards the guest: sockets are not read */
+#define STACK_MSS  32768
+#define STACK_MTU  (STACK_MSS + 40)
+#define CHOKE	   (2 * RING_RECORD_MAX) /* less room than this towards the guest: sockets are not read */
 
 static int64_t now_ns(void)
 {
@@ -176,14 +179,50 @@ int stack_init(struct stack *s, const struct user_config *c, struct error *err)
 	return s->slirp ? 0 : fail(err, EINVAL, "libslirp %s refuses the configuration", slirp_version_string());
 }
 
-int stack_add_fwd(struct stack *s, const struct user_fwd *f, struct error *err)
+/* A port that is free now: libslirp would take 0 too, but not say what it became. */
+static int pick_port(const struct user_fwd *f, uint16_t *port)
+{
+	struct sockaddr_in a = { .sin_family = AF_INET, .sin_addr.s_addr = f->host_addr };
+	int fd = socket(AF_INET, (f->udp ? SOCK_DGRAM : SOCK_STREAM) | SOCK_CLOEXEC, 0), rc = 0;
+	socklen_t len = sizeof(a);
+
+	if (fd < 0)
+		return -errno;
+	if (bind(fd, (struct sockaddr *)&a, sizeof(a)) || getsockname(fd, (struct sockaddr *)&a, &len))
+		rc = -errno;
+	close(fd);
+	*port = ntohs(a.sin_port);
+	return rc;
+}
+
+static int add_hostfwd(struct stack *s, const struct user_fwd *f, uint16_t port)
 {
 	struct in_addr host = { f->host_addr }, guest = { f->guest_addr };
 
 	errno = 0;
-	if (!slirp_add_hostfwd(s->slirp, f->udp, host, f->host_port, guest, f->guest_port))
+	if (!slirp_add_hostfwd(s->slirp, f->udp, host, port, guest, f->guest_port))
 		return 0;
-	return fail(err, errno ? errno : EIO, "%s", errno_str(errno ? errno : EIO));
+	return errno ? -errno : -EIO;
+}
+
+int stack_add_fwd(struct stack *s, struct user_fwd *f, struct error *err)
+{
+	uint16_t port = f->host_port;
+	int rc = 0;
+
+	/* Somebody else may be faster. */
+	for (unsigned tries = 0; tries < PORT_TRIES; tries++) {
+		if (!f->host_port)
+			rc = pick_port(f, &port);
+		if (!rc)
+			rc = add_hostfwd(s, f, port);
+		if (rc != -EADDRINUSE || f->host_port)
+			break;
+	}
+	if (rc)
+		return fail(err, -rc, "%s", errno_str(-rc));
+	f->host_port = port;
+	return 0;
 }
 
 int stack_del_fwd(struct stack *s, const struct user_fwd *f, struct error *err)

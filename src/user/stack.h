@@ -51,7 +51,8 @@ struct stack {
 int stack_init(struct stack *s, const struct user_config *c, struct error *err) __must_check;
 
 /* Returns 0 or an errno value with the text. */
-int stack_add_fwd(struct stack *s, const struct user_fwd *f, struct error *err) __must_check;
+/* A host port of 0 becomes one that is free. */
+int stack_add_fwd(struct stack *s, struct user_fwd *f, struct error *err) __must_check;
 int stack_del_fwd(struct stack *s, const struct user_fwd *f, struct error *err) __must_check;
 /* Connections of the guest to that address go to the UNIX socket at `path`. */
 int stack_add_guestfwd(struct stack *s, const struct user_guestfwd *f, const char *path,

@@ -274,6 +274,26 @@ static void taking(void **state)
 	opt_list_free(&l);
 }
 
+/* What is taken from a copy is there still; what was taken before is not in it. */
+static void a_copy_is_for_a_trial(void **state)
+{
+	struct opt_list l, copy;
+	struct error err;
+
+	(void)state;
+	assert_int_equal(opt_list_parse("tap,id=n0,vhost,script=no", "type", &l, &err), 0);
+	assert_string_equal(opt_list_take(&l, "id"), "n0");
+	assert_int_equal(opt_list_copy(&l, &copy, &err), 0);
+	assert_int_equal(copy.n, 3);
+	assert_pair(&copy, 0, "type", "tap", true);
+	assert_pair(&copy, 1, "vhost", "on", true);
+	assert_pair(&copy, 2, "script", "no", false);
+	assert_string_equal(opt_list_take(&copy, "script"), "no");
+	assert_false(l.v[3].taken);
+	opt_list_free(&copy);
+	opt_list_free(&l);
+}
+
 static void json_is_flattened(void **state)
 {
 	struct opt_list l;
@@ -573,6 +593,7 @@ int main(void)
 		cmocka_unit_test(huge_texts),
 		cmocka_unit_test(help_words),
 		cmocka_unit_test(taking),
+		cmocka_unit_test(a_copy_is_for_a_trial),
 		cmocka_unit_test(json_is_flattened),
 		cmocka_unit_test(bad_json),
 		cmocka_unit_test(deep_json_does_not_eat_the_stack),

@@ -537,6 +537,64 @@ static void test_hostfwd_at_run_time(void **state)
 	guest_free(g);
 }
 
+static bool link_is(struct guest *g, void *arg)
+{
+	return g->link == *(bool *)arg;
+}
+
+/* What a rule that left the host's port open came to. */
+static uint16_t port_of_rule(struct guest *g, unsigned i)
+{
+	json_t *o = net_describe(g->user);
+	const char *rule = json_string_value(json_array_get(json_object_get(o, "hostfwd"), i)), *port;
+	unsigned n;
+
+	assert_non_null(rule);
+	port = strstr(rule, "(port ");
+	assert_non_null(port);
+	n = (unsigned)strtoul(port + 6, NULL, 10);
+	json_decref(o);
+	assert_in_range(n, 1, 65535);
+	return (uint16_t)n;
+}
+
+
+static void test_any_port(void **state)
+{
+	struct guest *g = must("hostfwd=tcp:127.0.0.1:0-:80,hostfwd=tcp:127.0.0.1:0-:80,hostfwd=udp:127.0.0.1:0-:53");
+	bool up = true, down = false;
+	struct error err;
+	uint16_t port[3];
+	char rule[64];
+
+	(void)state;
+	for (unsigned i = 0; i < 3; i++)
+		port[i] = port_of_rule(g, i);
+	assert_int_not_equal(port[0], port[1]);
+	hostfwd_tcp(g, port[0]);
+	hostfwd_tcp(g, port[1]);
+	snprintf(rule, sizeof(rule), "tcp:127.0.0.1:%u-:80", port[0]);
+	assert_int_equal(user_hostfwd_add(g->user, rule, &err), -EEXIST);
+	/* After a death they are the same. */
+	kill(helper_pid(g), SIGKILL);
+	assert_true(guest_until(g, link_is, &down, 5000));
+	assert_true(guest_until(g, link_is, &up, 30000));
+	for (unsigned i = 0; i < 3; i++)
+		assert_int_equal(port_of_rule(g, i), port[i]);
+	guest_clear(g);
+	hostfwd_tcp(g, port[1]);
+	/* At run time; removed by what it is or by what it was. */
+	assert_int_equal(user_hostfwd_add(g->user, "tcp:127.0.0.1:0-:80", &err), 0);
+	port[2] = port_of_rule(g, 3);
+	hostfwd_tcp(g, port[2]);
+	snprintf(rule, sizeof(rule), "tcp:127.0.0.1:%u", port[2]);
+	assert_int_equal(user_hostfwd_remove(g->user, rule, &err), 0);
+	close(host_socket(SOCK_STREAM, &port[2]));
+	assert_int_equal(user_hostfwd_remove(g->user, "tcp:127.0.0.1:0", &err), 0);
+	close(host_socket(SOCK_STREAM, &port[0]));
+	guest_free(g);
+}
+
 static void test_port_in_use(void **state)
 {
 	uint16_t port = 0;
@@ -1082,11 +1140,6 @@ static void test_guestfwd(void **state)
 
 /* ---- death ---- */
 
-static bool link_is(struct guest *g, void *arg)
-{
-	return g->link == *(bool *)arg;
-}
-
 static void test_kill(void **state)
 {
 	uint16_t port = free_port(SOCK_STREAM);
@@ -1250,6 +1303,7 @@ int main(void)
 		cmocka_unit_test_teardown(test_tcp_urgent, guest_teardown),
 		cmocka_unit_test_teardown(test_hostfwd, guest_teardown),
 		cmocka_unit_test_teardown(test_hostfwd_at_run_time, guest_teardown),
+		cmocka_unit_test_teardown(test_any_port, guest_teardown),
 		cmocka_unit_test_teardown(test_port_in_use, guest_teardown),
 		cmocka_unit_test_teardown(test_restrict, guest_teardown),
 		cmocka_unit_test_teardown(test_tcp6, guest_teardown),
