@@ -272,10 +272,8 @@ static void print_int(const struct opt *o, const void *field, char *buf, size_t 
 
 static void print_mac(const struct mac_opt *m, char *buf, size_t size)
 {
-	const uint8_t *a = m->addr;
-
 	if (m->set)
-		snprintf(buf, size, "%02x:%02x:%02x:%02x:%02x:%02x", a[0], a[1], a[2], a[3], a[4], a[5]);
+		snprintf(buf, size, MAC_FMT, MAC_ARGS(m->addr));
 }
 
 static const char *choice_name(const struct opt *o, unsigned v)

@@ -142,6 +142,10 @@ struct unit {
 };
 int parse_units(const char *s, const struct unit *units, uint64_t max, uint64_t *out) __must_check;
 int parse_mac(const char *s, uint8_t mac[6], struct error *err) __must_check;
+/* ... and back: printf(MAC_FMT, MAC_ARGS(mac)), MAC_TEXT bytes with the zero. */
+#define MAC_FMT	    "%02x:%02x:%02x:%02x:%02x:%02x"
+#define MAC_ARGS(a) (a)[0], (a)[1], (a)[2], (a)[3], (a)[4], (a)[5]
+#define MAC_TEXT    18
 
 /* Ids: a letter, then letters, digits, '-', '.', '_' (QEMU's rule); at most 127 characters. */
 bool id_wellformed(const char *id);

@@ -12,6 +12,7 @@
 #include "ctl/cmdline.h"
 #include "ctl/hubplan.h"
 #include "ctl/pairs.h"
+#include "net/mac.h"
 #include "object/device.h"
 
 /* ---- names of network devices ---- */
@@ -118,16 +119,12 @@ const struct opt net_nic_keys[] = {
 
 static int mac_text(const struct mac_opt *mac, struct opt_list *to, struct error *err)
 {
-	static const uint8_t none[6];
-	char text[18];
+	char text[MAC_TEXT];
 
-	if (!mac->set || !memcmp(mac->addr, none, sizeof(none)))
+	if (!mac_given(mac))
 		return 0;
-	snprintf(text, sizeof(text), "%02x:%02x:%02x:%02x:%02x:%02x", mac->addr[0], mac->addr[1], mac->addr[2],
-		 mac->addr[3], mac->addr[4], mac->addr[5]);
-	if (mac->addr[0] & 1)
-		return fail(err, EINVAL, "mac=%s is a multicast address; a NIC's own has an even first byte", text);
-	return pair_add(to, "mac", text, err);
+	snprintf(text, sizeof(text), MAC_FMT, MAC_ARGS(mac->addr));
+	return mac_check(mac, err) ?: pair_add(to, "mac", text, err);
 }
 
 static int add_if(struct opt_list *to, const char *key, const char *value, struct error *err)

@@ -32,24 +32,30 @@ static int next_free(uint8_t addr[6], struct error *err)
 	return 0;
 }
 
-int mac_assign(struct mac_opt *mac, const char *who, struct error *err)
+bool mac_given(const struct mac_opt *mac)
 {
 	static const uint8_t none[6];
-	uint64_t *grown;
-	int r = 0;
 
-	if (!mac->set || !memcmp(mac->addr, none, sizeof(none)))
-		r = next_free(mac->addr, err);
-	else if (mac_is_multicast(mac->addr))
-		r = fail(
-			err, EINVAL,
-			"mac=%02x:%02x:%02x:%02x:%02x:%02x is a multicast address; a NIC needs one whose first byte is even",
-			mac->addr[0], mac->addr[1], mac->addr[2], mac->addr[3], mac->addr[4], mac->addr[5]);
-	else if (is_used(mac_key(mac->addr)))
-		log_warn("%s: another NIC has the address %02x:%02x:%02x:%02x:%02x:%02x too", who, mac->addr[0],
-			 mac->addr[1], mac->addr[2], mac->addr[3], mac->addr[4], mac->addr[5]);
+	return mac->set && memcmp(mac->addr, none, sizeof(none));
+}
+
+int mac_check(const struct mac_opt *mac, struct error *err)
+{
+	if (!mac_given(mac) || !mac_is_multicast(mac->addr))
+		return 0;
+	return fail(err, EINVAL, "mac=" MAC_FMT " is a multicast address; a NIC needs one whose first byte is even",
+		    MAC_ARGS(mac->addr));
+}
+
+int mac_assign(struct mac_opt *mac, const char *who, struct error *err)
+{
+	uint64_t *grown;
+	int r = mac_given(mac) ? mac_check(mac, err) : next_free(mac->addr, err);
+
 	if (r < 0)
 		return r;
+	if (is_used(mac_key(mac->addr)))
+		log_warn("%s: another NIC has the address " MAC_FMT " too", who, MAC_ARGS(mac->addr));
 	grown = realloc(used, (n_used + 1) * sizeof(*used));
 	if (!grown)
 		return fail(err, ENOMEM, "no memory");

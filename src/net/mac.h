@@ -25,6 +25,11 @@ static inline bool mac_is_multicast(const uint8_t *addr)
 	return addr[0] & 1;
 }
 
+/* Was an address given? All zero counts as none. */
+bool mac_given(const struct mac_opt *mac);
+/* Can it be a NIC's? -EINVAL for a multicast address. */
+int mac_check(const struct mac_opt *mac, struct error *err) __must_check;
+
 /*
  * The address of a NIC called `who`: the one that was given (all zero counts as none; -EINVAL for a multicast address),
  * else the first of 52:54:00:12:34:56, :57, ... that no other NIC has. One that another NIC has too is warned of.

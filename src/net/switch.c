@@ -291,10 +291,9 @@ unsigned switch_send(struct hub_switch *sw, struct hub_port *from, struct batch 
 
 static void add_entry(const struct fdb_entry *e, void *arg)
 {
-	char mac[18];
+	char mac[MAC_TEXT];
 
-	snprintf(mac, sizeof(mac), "%02x:%02x:%02x:%02x:%02x:%02x", e->mac[0], e->mac[1], e->mac[2], e->mac[3],
-		 e->mac[4], e->mac[5]);
+	snprintf(mac, sizeof(mac), MAC_FMT, MAC_ARGS(e->mac));
 	json_array_append_new(arg, json_pack("{s:s, s:i, s:i}", "mac", mac, "vlan", e->vid, "age", (int)e->age));
 }
 

@@ -265,8 +265,7 @@ static void client_info(struct net_client *c, char *buf, size_t size)
 	uint8_t mac[sizeof(key)];
 
 	memcpy(mac, &key, sizeof(key));
-	snprintf(buf, size, "model=%s,macaddr=%02x:%02x:%02x:%02x:%02x:%02x", model(n), mac[0], mac[1], mac[2], mac[3],
-		 mac[4], mac[5]);
+	snprintf(buf, size, "model=%s,macaddr=" MAC_FMT, model(n), MAC_ARGS(mac));
 }
 
 static const struct net_client_ops client_ops = {

@@ -9,8 +9,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "unit/unit.h"
-#include "user/ring.h"
+#include "ring_frames.h"
 
 #define SIZE   (256 * 1024U)
 #define FRAMES 200000
@@ -28,24 +27,7 @@ static uint32_t len_of(uint32_t n)
 
 static bool put(struct ring *r, uint32_t n)
 {
-	uint32_t len = len_of(n);
-	uint8_t *to = ring_reserve(r, len);
-	struct virtio_net_hdr h = { .gso_size = (uint16_t)n };
-
-	if (!to)
-		return false;
-	to[0] = (uint8_t)n;
-	to[len - 1] = (uint8_t)~n;
-	ring_push(r, len, &h);
-	return true;
-}
-
-static void check_frame_n(const struct ring_frame *f, uint32_t n)
-{
-	assert_int_equal(f->len, len_of(n));
-	assert_int_equal(f->hdr.gso_size, (uint16_t)n);
-	assert_int_equal(f->data[0], (uint8_t)n);
-	assert_int_equal(f->data[f->len - 1], (uint8_t)~n);
+	return put_numbered(r, n, len_of(n));
 }
 
 static void sleep_on(int fd)
@@ -92,7 +74,8 @@ static void *consume(void *arg)
 		unsigned k = 0;
 
 		while (k++ < 1 + n % 7 && ring_peek(&t->c, &f) == RING_FRAME) {
-			check_frame_n(&f, n++);
+			check_numbered(&f, n, len_of(n));
+			n++;
 			ring_pop(&t->c, &f);
 		}
 		if (ring_release(&t->c))

@@ -168,6 +168,15 @@ static void fill_tso(unsigned i, uint32_t seq, size_t n, unsigned mss)
 	batch_add(&batch, frames[i], len, &m);
 }
 
+/* One frame of 30 segments in the batch, for a peer that takes plain frames only and has room for so many. */
+static void fill_30_segments(unsigned room)
+{
+	back->c.takes = 0;
+	batch.n = 0;
+	fill_tso(0, 1000, 30000, 1000);
+	fake_room(back, room);
+}
+
 static void send_lowered(void **state)
 {
 	(void)state;
@@ -250,10 +259,7 @@ static void send_cut_to_pieces(void **state)
 static void held_goes_first(void **state)
 {
 	(void)state;
-	back->c.takes = 0;
-	batch.n = 0;
-	fill_tso(0, 1000, 30000, 1000);
-	fake_room(back, 10);
+	fill_30_segments(10);
 	assert_int_equal(nic_sends(), 1);
 	assert_false(nic->c.sends);
 	fake_room(back, FAKE_ALL);
@@ -270,10 +276,7 @@ static void held_goes_first(void **state)
 static void send_lowered_not_at_all(void **state)
 {
 	(void)state;
-	back->c.takes = 0;
-	batch.n = 0;
-	fill_tso(0, 1000, 30000, 1000);
-	fake_room(back, 0);
+	fill_30_segments(0);
 	assert_int_equal(nic_sends(), 0);
 	assert_int_equal(counter_get(&nic->c.tx.made), 0);
 	assert_int_equal(counter_get(&nic->c.tx.held), 0);
@@ -588,10 +591,7 @@ static void link_falls_while_held(void **state)
 static void quiesced_in_mid_batch(void **state)
 {
 	(void)state;
-	back->c.takes = 0;
-	batch.n = 0;
-	fill_tso(0, 1000, 30000, 1000);
-	fake_room(back, 10);
+	fill_30_segments(10);
 	assert_int_equal(nic_sends(), 1);
 	net_quiesce(&back->c);
 	assert_int_equal(nic->quiesced, 1);
@@ -614,10 +614,7 @@ static void quiesced_in_mid_batch(void **state)
 static void disconnected_in_mid_batch(void **state)
 {
 	(void)state;
-	back->c.takes = 0;
-	batch.n = 0;
-	fill_tso(0, 1000, 30000, 1000);
-	fake_room(back, 10);
+	fill_30_segments(10);
 	assert_int_equal(nic_sends(), 1);
 	net_disconnect(&back->c);
 	assert_int_equal(counter_get(&nic->c.tx.held), 0);
@@ -678,10 +675,7 @@ static void link_down_drains(void **state)
 static void link_down_drops_what_is_held(void **state)
 {
 	(void)state;
-	back->c.takes = 0;
-	batch.n = 0;
-	fill_tso(0, 1000, 30000, 1000);
-	fake_room(back, 10);
+	fill_30_segments(10);
 	assert_int_equal(nic_sends(), 1);
 	net_set_link(&nic->c, false);
 	assert_int_equal(counter_get(&nic->c.tx.dropped[NET_DROP_LINK_DOWN]), 20);

@@ -399,22 +399,32 @@ static uint32_t receive_stream(struct guest *g, struct tcp *t, int fd, size_t n)
 	return largest;
 }
 
+/* The guest introduces itself and connects to a port of the host, whose end is returned. */
+static int connect_to_host(struct guest *g, struct tcp *t)
+{
+	uint16_t port = 0;
+	int listener = host_socket(SOCK_STREAM, &port), fd;
+
+	*t = (struct tcp){ HOST_IP, 40001, port, 1000, 0 };
+	introduce(g);
+	connect_out(g, t);
+	fd = accept(listener, NULL, NULL);
+	assert_true(fd >= 0);
+	close(listener);
+	return fd;
+}
+
 static void test_tcp_out(void **state)
 {
 	struct guest *g = must("");
-	uint16_t port = 0;
-	int listener = host_socket(SOCK_STREAM, &port), fd;
-	struct tcp t = { HOST_IP, 40001, port, 1000, 0 };
+	struct tcp t;
+	int fd;
 
 	(void)state;
-	introduce(g);
-	connect_out(g, &t);
-	fd = accept(listener, NULL, NULL);
-	assert_true(fd >= 0);
+	fd = connect_to_host(g, &t);
 	send_stream(g, &t, fd, 400000, 64000);
 	assert_true(receive_stream(g, &t, fd, 400000) > 20000);
 	close(fd);
-	close(listener);
 	guest_free(g);
 }
 
@@ -422,18 +432,14 @@ static void test_tcp_out(void **state)
 static void test_tcp_lowered(void **state)
 {
 	struct guest *g = must("");
-	uint16_t port = 0;
-	int listener = host_socket(SOCK_STREAM, &port), fd;
-	struct tcp t = { HOST_IP, 40002, port, 1000, 0 };
+	struct tcp t;
+	int fd;
 
 	(void)state;
 	net_takes_changed(&g->c, 0);
-	introduce(g);
-	connect_out(g, &t);
-	fd = accept(listener, NULL, NULL);
+	fd = connect_to_host(g, &t);
 	assert_int_equal(receive_stream(g, &t, fd, 200000), 1514);
 	close(fd);
-	close(listener);
 	guest_free(g);
 }
 
@@ -441,21 +447,17 @@ static void test_tcp_lowered(void **state)
 static void test_tcp_urgent(void **state)
 {
 	struct guest *g = must("");
-	uint16_t port = 0;
-	int listener = host_socket(SOCK_STREAM, &port), fd;
-	struct tcp t = { HOST_IP, 40003, port, 1000, 0 };
+	struct tcp t;
 	char in[16] = "";
+	int fd;
 
 	(void)state;
-	introduce(g);
-	connect_out(g, &t);
-	fd = accept(listener, NULL, NULL);
+	fd = connect_to_host(g, &t);
 	assert_true(guest_send(g, frame, build_tcp(frame, &t, ACK | PSH | URG, 0, "urgent", 6)));
 	assert_true(guest_until(g, readable, &fd, 5000));
 	assert_int_equal(read(fd, in, sizeof(in)), 6);
 	assert_string_equal(in, "urgent");
 	close(fd);
-	close(listener);
 	guest_free(g);
 }
 
@@ -557,7 +559,6 @@ static uint16_t port_of_rule(struct guest *g, unsigned i)
 	assert_in_range(n, 1, 65535);
 	return (uint16_t)n;
 }
-
 
 static void test_any_port(void **state)
 {
@@ -1254,14 +1255,11 @@ static void test_stopped_while_frames_wait(void **state)
 static void test_back_pressure(void **state)
 {
 	struct guest *g = must("");
-	uint16_t port = 0;
-	int listener = host_socket(SOCK_STREAM, &port), fd;
-	struct tcp t = { HOST_IP, 40020, port, 1000, 0 };
+	struct tcp t;
+	int fd;
 
 	(void)state;
-	introduce(g);
-	connect_out(g, &t);
-	fd = accept(listener, NULL, NULL);
+	fd = connect_to_host(g, &t);
 	g->full = true;
 	for (unsigned i = 0; i < 2000; i++) {
 		if (!guest_send(g, frame, build_ping(frame, HOST_IP, (uint16_t)i, 1000)))
@@ -1277,7 +1275,6 @@ static void test_back_pressure(void **state)
 	introduce(g);
 	receive_stream(g, &t, fd, 100000);
 	close(fd);
-	close(listener);
 	guest_free(g);
 }
 

@@ -3,8 +3,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "unit/unit.h"
-#include "user/ring.h"
+#include "ring_frames.h"
 
 #define SIZE (256 * 1024U)
 
@@ -13,11 +12,6 @@ struct pair {
 	uint8_t *data[2]; /* two views, as two processes have */
 	struct ring p, c;
 };
-
-static struct virtio_net_hdr hdr_of(uint32_t n)
-{
-	return (struct virtio_net_hdr){ .gso_size = (uint16_t)n };
-}
 
 static struct pair make(void)
 {
@@ -50,24 +44,7 @@ static uint32_t len_of(uint32_t n)
 
 static bool put(struct ring *r, uint32_t n)
 {
-	uint32_t len = len_of(n);
-	uint8_t *to = ring_reserve(r, len);
-	struct virtio_net_hdr h = hdr_of(n);
-
-	if (!to)
-		return false;
-	to[0] = (uint8_t)n;
-	to[len - 1] = (uint8_t)~n;
-	ring_push(r, len, &h);
-	return true;
-}
-
-static void check_frame_n(const struct ring_frame *f, uint32_t n)
-{
-	assert_int_equal(f->len, len_of(n));
-	assert_int_equal(f->hdr.gso_size, (uint16_t)n);
-	assert_int_equal(f->data[0], (uint8_t)n);
-	assert_int_equal(f->data[f->len - 1], (uint8_t)~n);
+	return put_numbered(r, n, len_of(n));
 }
 
 /* More than 2^32 bytes go through, so that the indices wrap as well. */
@@ -86,7 +63,8 @@ static void test_order_and_wrap(void **state)
 		}
 		assert_false(ring_publish(&r.p));
 		while (ring_peek(&r.c, &f) == RING_FRAME) {
-			check_frame_n(&f, got++);
+			check_numbered(&f, got, len_of(got));
+			got++;
 			ring_pop(&r.c, &f);
 		}
 		assert_int_equal(got, sent);
