@@ -146,17 +146,21 @@ static void man_option(const struct cmd *c)
 	man_keys(c->keys);
 }
 
+static void man_type(const char *name, const char *help, const struct opt *opts)
+{
+	printf(".It Cm ");
+	man_text(name);
+	printf("\n");
+	man_line(help);
+	man_keys(opts);
+}
+
 static void man_netdevs(void)
 {
 	printf(".Sh NETWORK BACKENDS\nTypes of\n.Fl netdev\nand\n.Fl nic ,\nwith the options of each:\n.Bl -tag -width Ds\n");
 	for (const struct netdev_type *const *t = netdev_types; *t; t++) {
-		if ((*t)->unsupported)
-			continue;
-		printf(".It Cm ");
-		man_text((*t)->name);
-		printf("\n");
-		man_line((*t)->help);
-		man_keys((*t)->opts);
+		if (!(*t)->unsupported)
+			man_type((*t)->name, (*t)->help, (*t)->opts);
 	}
 	printf(".El\n");
 }
@@ -165,13 +169,8 @@ static void man_chardevs(void)
 {
 	printf(".Sh CHARACTER DEVICES\nTypes of\n.Fl chardev ,\nwith the options of each:\n.Bl -tag -width Ds\n");
 	for (const struct chardev_type *const *t = chardev_types; *t; t++) {
-		if ((*t)->unsupported)
-			continue;
-		printf(".It Cm ");
-		man_text((*t)->name);
-		printf("\n");
-		man_line((*t)->help);
-		man_keys((*t)->opts);
+		if (!(*t)->unsupported)
+			man_type((*t)->name, (*t)->help, (*t)->opts);
 	}
 	printf(".El\n");
 }
