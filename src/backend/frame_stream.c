@@ -142,12 +142,12 @@ void frame_stream_detach(struct frame_stream *s)
 	}
 	s->ending = s->tx_dead = NULL;
 	s->no_room = false;
-	net_set_carrier(s->c, false);
 }
 
 static void lose(struct frame_stream *s, const char *why)
 {
 	frame_stream_detach(s);
+	net_set_carrier(s->c, false);
 	s->lost(s, why);
 }
 

@@ -50,7 +50,7 @@ void frame_stream_free(struct frame_stream *s); /* detached before */
  * stays the owner's, who closes it after it was lost or detached.
  */
 void frame_stream_attach(struct frame_stream *s, int fd);
-/* Let go of the connection: the carrier goes down, frames that were under way are dropped and counted. */
+/* Let go of the connection: frames that were under way are dropped and counted. The carrier is left as it is. */
 void frame_stream_detach(struct frame_stream *s);
 
 /* The client's ops of these names. */

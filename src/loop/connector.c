@@ -73,7 +73,11 @@ static void remember_peer(struct connector *k, int fd)
 
 static void connected(struct connector *k, int fd)
 {
+	char uri[280];
+
 	remember_peer(k, fd);
+	if (k->complained)
+		log_limited(LOG_INFO, "%s: connected to %s", k->what, addr_uri(&k->addr, &k->there, uri, sizeof(uri)));
 	addr_tune(&k->addr, fd);
 	k->state = CONNECTOR_UP;
 	k->complained = false;
