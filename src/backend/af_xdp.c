@@ -3,14 +3,14 @@
  * -netdev af-xdp: a queue of an interface of the host by an AF_XDP socket (the kernel's
  * Documentation/networking/af_xdp.rst), one net client a queue.
  *
- * What the interface receives goes past the host's stack to us, and what we send goes straight to its driver. Frames lie
- * in memory that we share with the kernel, the umem, in chunks of XSK_CHUNK bytes. Half of the chunks are for receiving: they
- * go round by the fill ring (ours to give), the rx ring (full ones) and back. The other half are for sending: from the
- * stack free[] by the tx ring to the kernel, and back by the completion ring. A ring has a place for each chunk of its
- * half, so that one that we hold always finds its place.
+ * What the interface receives goes past the host's stack to us, and what we send goes straight to its driver. Frames
+ * lie in memory that we share with the kernel, the umem, in chunks of XSK_CHUNK bytes. Half of the chunks are for
+ * receiving: they go round by the fill ring (ours to give), the rx ring (full ones) and back. The other half are for
+ * sending: from the stack free[] by the tx ring to the kernel, and back by the completion ring. A ring has a place for
+ * each chunk of its half, so that one that we hold always finds its place.
  *
- * The guest's memory is no part of the umem: each frame is copied once on its way, either way. There are no offloads: what
- * the guest leaves to its device, the core does.
+ * The guest's memory is no part of the umem: each frame is copied once on its way, either way. There are no offloads:
+ * what the guest leaves to its device, the core does.
  *
  * When all chunks for sending are under way we look again after a fraction of a millisecond: the socket is said to be
  * writable as soon as its ring has room, which is before the chunks are back.
@@ -177,9 +177,9 @@ static unsigned fill_ring(struct xdp *x, struct batch *b, unsigned *sent, uint64
 }
 
 /*
- * Tell the kernel that there are frames. Without help of the driver it sends them in this call, some at a time, and says
- * EAGAIN when there are more. While the interface is down or its queue is full they wait in the ring; what finds no place
- * there while it is down is dropped.
+ * Tell the kernel that there are frames. Without help of the driver it sends them in this call, some at a time, and
+ * says EAGAIN when there are more. While the interface is down or its queue is full they wait in the ring; what finds
+ * no place there while it is down is dropped.
  */
 static void kick(struct xdp *x)
 {

@@ -31,7 +31,8 @@ extern char **environ;
 /* ---- its words ---- */
 
 /*
- * What it says whenever it is started by root, and what Debian's says of each line that it cannot send to syslog as well.
+ * What it says whenever it is started by root, and what Debian's says of each line that it cannot send to syslog as
+ * well.
  */
 static bool is_noise(const char *line)
 {

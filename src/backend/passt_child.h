@@ -26,8 +26,8 @@ struct passt_child {
 int passt_child_start(struct passt_child *p, char *const argv[], int sock, struct loop *loop,
 		      struct error *err) __must_check;
 /*
- * Wait until it has taken what was written to `near`, the other end of its socket: it runs. An error if it ended instead
- * (its first words are the text), or takes too long.
+ * Wait until it has taken what was written to `near`, the other end of its socket: it runs. An error if it ended
+ * instead (its first words are the text), or takes too long.
  */
 int passt_child_wait_ready(struct passt_child *p, int near, struct error *err) __must_check;
 /* Kill it if it still runs and wait for its end; how[size] says how it ended. Harmless if there is none. */

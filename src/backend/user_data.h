@@ -6,9 +6,9 @@
  * account it is held, until the statistics say whether libslirp got it (out) or the frame check stopped it (dropped:
  * prefilter). When the ring is full the frames stay with the peer until half of it is free.
  *
- * From vwire-user each frame is copied from the ring into the window that the peer lends. While the peer has no room they
- * stay in the ring, and when that is full, in the sockets of the host. What vwire-user itself could not put there is counted
- * as queue-full.
+ * From vwire-user each frame is copied from the ring into the window that the peer lends. While the peer has no room
+ * they stay in the ring, and when that is full, in the sockets of the host. What vwire-user itself could not put there
+ * is counted as queue-full.
  *
  * One copy each way is the price of the wall between the two processes. All functions: the client's loop.
  */

@@ -282,8 +282,8 @@ static void on_control(struct watch *w, uint32_t events)
 
 /*
  * vwire-user is woken by a pipe and not by an eventfd: an eventfd's flags would be shared with it, and if it took away
- * O_NONBLOCK and filled the counter, the loop would wait for it. The pipe's end that we write to is ours alone. The other
- * one stays open here too, so that no write meets a pipe without a reader.
+ * O_NONBLOCK and filled the counter, the loop would wait for it. The pipe's end that we write to is ours alone. The
+ * other one stays open here too, so that no write meets a pipe without a reader.
  */
 static bool make_wakes(struct user_helper *h)
 {

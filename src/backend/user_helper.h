@@ -6,8 +6,8 @@
  * come. The same code runs it at start (waiting for each reply, so that an option's error is the command's) and after
  * a death (by events, so that nothing waits). It is told to the owner by `event`.
  *
- * vwire-user is not trusted. Its messages are checked for size and order; the shared memory's data words belong to the data
- * path (user.c).
+ * vwire-user is not trusted. Its messages are checked for size and order; the shared memory's data words belong to the
+ * data path (user.c).
  */
 #ifndef BACKEND_USER_HELPER_H
 #define BACKEND_USER_HELPER_H
@@ -59,8 +59,8 @@ void user_helper_end(struct user_helper *h, char *how, size_t size);
 void user_helper_unmap(struct user_helper *h);
 
 /*
- * Ask a running one and wait for its reply. USER_FWD_ADD, USER_FWD_DEL. If it ends or breaks a rule meanwhile, DEAD is told
- * before this returns.
+ * Ask a running one and wait for its reply. USER_FWD_ADD, USER_FWD_DEL. If it ends or breaks a rule meanwhile, DEAD is
+ * told before this returns.
  */
 int user_helper_ask(struct user_helper *h, const struct user_msg *m, struct error *err) __must_check;
 /* The last reply was to this rule: if its port was left open, remember and say what it became. */

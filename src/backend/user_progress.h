@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Does vwire-user get on with its work? Asked while frames are in its hands, and only then: one that has nothing to do is
- * not disturbed, and not suspected.
+ * Does vwire-user get on with its work? Asked while frames are in its hands, and only then: one that has nothing to do
+ * is not disturbed, and not suspected.
  *
  * Time is counted in ticks of a timer and not by a clock. On a machine that is overloaded, or stopped as a whole, ticks
  * are late too: a tick is a chance that both had.

@@ -14,9 +14,9 @@ struct user_child {
 };
 
 /*
- * Start vwire-user with `ctl` as its control socket: in a pid namespace of its own if the kernel permits that. It is looked for
- * where VWIRE_USER says, beside our own binary, in ../libexec/vwire from there, and in the libexec folder it was installed to.
- * It dies with the calling thread.
+ * Start vwire-user with `ctl` as its control socket: in a pid namespace of its own if the kernel permits that. It is
+ * looked for where VWIRE_USER says, beside our own binary, in ../libexec/vwire from there, and in the libexec folder it
+ * was installed to. It dies with the calling thread.
  */
 int user_spawn(struct user_child *c, int ctl, struct error *err) __must_check;
 

@@ -4,7 +4,8 @@
  * rings, and the XDP program that sends a queue's frames there.
  *
  * Made from the kernel's interface alone: libxdp leaves two descriptors open for each socket that it closes, and its
- * program stays on the interface when the process is killed. Ours is held by a BPF link, which goes with its descriptor.
+ * program stays on the interface when the process is killed. Ours is held by a BPF link, which goes with its
+ * descriptor.
  */
 #ifndef BACKEND_XSK_H
 #define BACKEND_XSK_H
@@ -59,8 +60,8 @@ struct xdp_prog;
 
 /*
  * The program on the interface that gives each queue's frames to the socket in that slot of its map, and to the host's
- * stack where the slot is empty. One an interface, shared and counted. xdp_flags: XDP_FLAGS_SKB_MODE or _DRV_MODE. -errno
- * in *error. Main thread.
+ * stack where the slot is empty. One an interface, shared and counted. xdp_flags: XDP_FLAGS_SKB_MODE or _DRV_MODE.
+ * -errno in *error. Main thread.
  */
 struct xdp_prog *xdp_prog_get(int ifindex, unsigned xdp_flags, int *error);
 void xdp_prog_put(struct xdp_prog *p); /* the last one takes it off; NULL is fine */

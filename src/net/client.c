@@ -5,9 +5,9 @@
  * The list of all clients and the shape of wires belong to the main thread. What the data path reads (peer, started,
  * sends, direct) is changed on the owning loop only, by loop_call(), so that the loop never sees it half changed.
  *
- * A line is what lies between two ends: one wire, or several with a filter between each two. line_start() goes to one end
- * of it, whichever client one has; from there `peer` and `through` in turn lead along it. A line may be open: filters
- * without anything behind the last one. Nothing flows on it then.
+ * A line is what lies between two ends: one wire, or several with a filter between each two. line_start() goes to one
+ * end of it, whichever client one has; from there `peer` and `through` in turn lead along it. A line may be open:
+ * filters without anything behind the last one. Nothing flows on it then.
  */
 #include "net/client.h"
 

@@ -13,8 +13,8 @@
  *    net_commit() publishes: one index, one interrupt decision.
  *
  * A backend implements `send` and, for the other direction, calls net_lend/net_take/net_commit. A NIC implements lend,
- * take and commit, and calls net_send. Who holds frames (a hub, a filter) calls net_send() too: it does not matter which
- * of the two ways the peer implements, frames are copied into windows of one that only lends.
+ * take and commit, and calls net_send. Who holds frames (a hub, a filter) calls net_send() too: it does not matter
+ * which of the two ways the peer implements, frames are copied into windows of one that only lends.
  *
  * Between the two stand the wrappers below. They keep the accounts, drop what meets a link that is down, and lower
  * offloads that the taker lacks (net/offload.h): a giver never has to ask what its peer can. The direct way (peer's
@@ -24,9 +24,9 @@
  * Nobody is entered twice: a wake is posted to the end of the turn.
  *
  * A filter (net/filter.h) is two clients, each the other's `through`, that stand between the two ends of a wire: what
- * enters one of them leaves by the other. The ends stay the ones that decide: link, carrier, largest frame, offloads and
- * the draining of old frames are those of the two ends, handed on through all filters between them; start and quiesce
- * concern them all. Who is at the other end behind all filters says net_far_end().
+ * enters one of them leaves by the other. The ends stay the ones that decide: link, carrier, largest frame, offloads
+ * and the draining of old frames are those of the two ends, handed on through all filters between them; start and
+ * quiesce concern them all. Who is at the other end behind all filters says net_far_end().
  *
  * The account. Directions are as seen from the client: tx is what it gives to its peer, rx what it gets from it.
  *	in + made = out + dropped[reason] + held		for each direction, at any quiesce
@@ -63,16 +63,16 @@ struct net_client_ops {
 	const char *type; /* "tap", "user", "nic": shown by info network */
 
 	/*
-	 * Take frames of the batch from the first on; return how many (0..n). Less than n only for want of room, and then
-	 * NET_WAKE_ROOM is owed. A frame that cannot go on is taken and dropped with a reason (net_drop_rx). Frames taken
-	 * are done with on return. The batch is left as it was but for the free slot in front of each frame: others may get
-	 * it next.
+	 * Take frames of the batch from the first on; return how many (0..n). Less than n only for want of room, and
+	 * then NET_WAKE_ROOM is owed. A frame that cannot go on is taken and dropped with a reason (net_drop_rx).
+	 * Frames taken are done with on return. The batch is left as it was but for the free slot in front of each
+	 * frame: others may get it next.
 	 */
 	unsigned (*send)(struct net_client *c, struct batch *b);
 
 	/*
-	 * Expose one window with at least `want` bytes if there are so many (want <= NET_FRAME_MAX), else with what there
-	 * is and a spill slot behind. -EAGAIN: none now, NET_WAKE_ROOM is owed.
+	 * Expose one window with at least `want` bytes if there are so many (want <= NET_FRAME_MAX), else with what
+	 * there is and a spill slot behind. -EAGAIN: none now, NET_WAKE_ROOM is owed.
 	 */
 	int (*lend)(struct net_client *c, size_t want, struct net_window *w);
 	/*
@@ -90,9 +90,9 @@ struct net_client_ops {
 		struct net_client *c); /* on the loop: touch nothing until start; nothing is in flight on return */
 	void (*parted)(struct net_client *c); /* on the loop: the peer is gone; what was held for it is to be dropped */
 	/*
-	 * The peer now takes `takes`: give no more than that from now on. Returns what the client may give from now on; frames
-	 * that waited before may still need more, until net_drained(). Without this op it gives what `gives` says, whatever
-	 * its peer takes: the core lowers the rest.
+	 * The peer now takes `takes`: give no more than that from now on. Returns what the client may give from now on;
+	 * frames that waited before may still need more, until net_drained(). Without this op it gives what `gives`
+	 * says, whatever its peer takes: the core lowers the rest.
 	 */
 	uint32_t (*set_offload)(struct net_client *c, uint32_t takes);
 	void (*link_changed)(struct net_client *c, bool up); /* own and peer's flag together; main thread */
@@ -147,8 +147,8 @@ struct net_client {
 /* ---- life; main thread ---- */
 
 /*
- * Put an initialised client (ops, kind, name, loop, caps) into the list of all. -EEXIST: name and queue are taken. NICs,
- * filters and all others have name spaces of their own.
+ * Put an initialised client (ops, kind, name, loop, caps) into the list of all. -EEXIST: name and queue are taken.
+ * NICs, filters and all others have name spaces of their own.
  */
 int net_client_add(struct net_client *c, struct error *err) __must_check;
 void net_client_remove(struct net_client *c); /* quiesces and disconnects first; does not call destroy */
@@ -156,8 +156,8 @@ struct net_client *net_client_find(const char *name, unsigned queue); /* not fil
 void net_client_each(void (*fn)(struct net_client *c, void *arg), void *arg);
 
 /*
- * Wire two clients of one loop together; filters that one of them has already stand between them then. -EBUSY: one has a
- * peer; says who with whom.
+ * Wire two clients of one loop together; filters that one of them has already stand between them then. -EBUSY: one has
+ * a peer; says who with whom.
  */
 int net_connect(struct net_client *a, struct net_client *b, struct error *err) __must_check;
 /* Quiesced by itself. Filters of c's wire stay with the other end, whoever that is. */
@@ -165,8 +165,8 @@ void net_disconnect(struct net_client *c);
 /* The client at the other end of c's wire, behind all filters. NULL: there is none (yet). */
 struct net_client *net_far_end(const struct net_client *c);
 /*
- * Put the two clients of a filter, added and with `through` set, into the wire of `at`, next to it, `near` towards `at`;
- * or take them out again, and the ends are as before. A running wire is quiesced and goes on. -ENOMEM.
+ * Put the two clients of a filter, added and with `through` set, into the wire of `at`, next to it, `near` towards
+ * `at`; or take them out again, and the ends are as before. A running wire is quiesced and goes on. -ENOMEM.
  */
 int net_insert(struct net_client *at, struct net_client *near, struct error *err) __must_check;
 void net_extract(struct net_client *near);
@@ -202,8 +202,8 @@ void net_wake_peer(struct net_client *c, unsigned what);
 /* c->takes is now `takes`: the peer is told, the direct way is closed until old frames are through. */
 void net_takes_changed(struct net_client *c, uint32_t takes);
 /*
- * c may give `gives` from now on: what its set_offload() promised, but could not bring about at once. Frames from before
- * may need more, until net_drained().
+ * c may give `gives` from now on: what its set_offload() promised, but could not bring about at once. Frames from
+ * before may need more, until net_drained().
  */
 void net_gives_changed(struct net_client *c, uint32_t gives);
 /* c's wire had nothing more to read: frames from before an offload change are through. */

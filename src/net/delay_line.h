@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * A delay line: frames that were copied, each with a time before which it does not go on; they go on in the order in which
- * they came. Its memory is taken when it is made.
+ * A delay line: frames that were copied, each with a time before which it does not go on; they go on in the order in
+ * which they came. Its memory is taken when it is made.
  *
  * Times are those of the network: the host's clock, which goes on while the VM stands still, as the other end of a real
  * wire would. Only where a test steps the VM's clock by hand is that the network's clock too (clock_of_network()).
  *
- * A frame is held in the rx of the client where it entered, from delay_line_put() on. All on the loop of the two clients,
- * where nothing else is said.
+ * A frame is held in the rx of the client where it entered, from delay_line_put() on. All on the loop of the two
+ * clients, where nothing else is said.
  */
 #ifndef NET_DELAY_LINE_H
 #define NET_DELAY_LINE_H
@@ -34,7 +34,10 @@ void delay_line_free(struct delay_line *l); /* harmless if it was not made; noth
 
 uint64_t delay_line_now(const struct delay_line *l); /* ns */
 
-/* Append a copy of frame f, which goes on at `when`, or right behind the one before it if that is later. False: no room. */
+/*
+ * Append a copy of frame f, which goes on at `when`, or right behind the one before it if that is later. False: no
+ * room.
+ */
 bool delay_line_put(struct delay_line *l, const struct batch *b, const struct frame *f, uint64_t when);
 /* The giver has to keep frames for want of room: it is woken when there is some. */
 static inline void delay_line_refused(struct delay_line *l)

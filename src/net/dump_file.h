@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The file of a dump: records are put together in a buffer and written many at a time, so that the loop makes one system
- * call where a thousand frames went by; a timer writes what is left after a while.
+ * The file of a dump: records are put together in a buffer and written many at a time, so that the loop makes one
+ * system call where a thousand frames went by; a timer writes what is left after a while.
  *
- * A file never ends in the middle of a record, whatever happens to the disk. An error (no space, too large) is said once,
- * the file is cut behind its last whole record, and the dump stops; traffic knows nothing of it. A pipe whose reader is
- * slow does not block: when the buffer is full, records are missed, and counted.
+ * A file never ends in the middle of a record, whatever happens to the disk. An error (no space, too large) is said
+ * once, the file is cut behind its last whole record, and the dump stops; traffic knows nothing of it. A pipe whose
+ * reader is slow does not block: when the buffer is full, records are missed, and counted.
  *
- * With a limit a dump is a row of files: NAME, NAME.1, NAME.2, ... each at most that long, and with a count the first is
- * written over after the last. The next file is opened by the main thread; meanwhile records wait in the buffer.
+ * With a limit a dump is a row of files: NAME, NAME.1, NAME.2, ... each at most that long, and with a count the first
+ * is written over after the last. The next file is opened by the main thread; meanwhile records wait in the buffer.
  *
  * The thread of the loop, where nothing else is said.
  */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * filter-buffer: a delay line for each direction, whose frames are all due at the end of the interval in which they came.
- * When its memory is full the giver keeps its frames: in the guest's ring, in the tap.
+ * filter-buffer: a delay line for each direction, whose frames are all due at the end of the interval in which they
+ * came. When its memory is full the giver keeps its frames: in the guest's ring, in the tap.
  */
 #include "net/filter_buffer.h"
 

@@ -2,9 +2,9 @@
 /*
  * filter-dump: what goes through a wire, as a capture file: see docs/filters.md.
  *
- * Frames are written as they go by: without vnet header, and with offloads one long frame. In pcapng a comment says what
- * was still to be done with a frame (segmentation, checksum), and that it was dropped behind this place, and why, as far
- * as who takes it says so at once.
+ * Frames are written as they go by: without vnet header, and with offloads one long frame. In pcapng a comment says
+ * what was still to be done with a frame (segmentation, checksum), and that it was dropped behind this place, and why,
+ * as far as who takes it says so at once.
  */
 #ifndef NET_FILTER_DUMP_H
 #define NET_FILTER_DUMP_H

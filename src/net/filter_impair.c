@@ -6,13 +6,14 @@
  * the same count of numbers for every frame, whatever comes of them: what happens to the n-th frame depends on the seed
  * and on n alone. Times are not part of that: they are the host's.
  *
- * A frame that enters is judged at once (lost, corrupted, duplicated) and put into a delay line for as long as delay and
- * jitter say; the line keeps the order, so that frames change places only where reorder= lets one overtake. The rate is
- * kept by a virtual clock: each frame moves it on by the time that its bits take, and leaves when its turn has come, up to
- * burst= bytes earlier. What the line has no memory for is dropped (queue-full), as on a real way; the giver never waits.
+ * A frame that enters is judged at once (lost, corrupted, duplicated) and put into a delay line for as long as delay
+ * and jitter say; the line keeps the order, so that frames change places only where reorder= lets one overtake. The
+ * rate is kept by a virtual clock: each frame moves it on by the time that its bits take, and leaves when its turn has
+ * come, up to burst= bytes earlier. What the line has no memory for is dropped (queue-full), as on a real way; the
+ * giver never waits.
  *
- * It is a wire, with frames as they are on one: offloads do not go through it, so that each segment has its own fate and
- * a corrupted frame has a checksum that says so.
+ * It is a wire, with frames as they are on one: offloads do not go through it, so that each segment has its own fate
+ * and a corrupted frame has a checksum that says so.
  */
 #include "net/filter_impair.h"
 

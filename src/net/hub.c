@@ -5,12 +5,12 @@
  * Order. While a port's queue is not empty everything for that port goes through it, so frames of one giver leave by a
  * port in the order in which they came. The queue is drained when the port's peer has room (wake), a budget at a time.
  *
- * Entry. A port is entered by its peer's net_send() and goes on into other ports' net_send(): into other hubs too, never
- * into the same hub again, because hubs that are joined form no circle (hub_check_circle). Nothing here is kept on
- * behalf of a batch between calls.
+ * Entry. A port is entered by its peer's net_send() and goes on into other ports' net_send(): into other hubs too,
+ * never into the same hub again, because hubs that are joined form no circle (hub_check_circle). Nothing here is kept
+ * on behalf of a batch between calls.
  *
- * Accounts. A frame that enters a port and leaves by n others is one `in`, n - 1 `made` and n `out` in that port's rx, and
- * one `in` in the tx of each of the n. So the sum of rx.out of a hub's ports is the sum of their tx.in.
+ * Accounts. A frame that enters a port and leaves by n others is one `in`, n - 1 `made` and n `out` in that port's rx,
+ * and one `in` in the tx of each of the n. So the sum of rx.out of a hub's ports is the sum of their tx.in.
  */
 #include "net/hub_priv.h"
 
@@ -416,8 +416,8 @@ struct way {
 };
 
 /*
- * Is there a way from this hub to w->to, other than back through `back`? Written down from its end: each step puts itself
- * in front. Hubs are a forest, so each is met once.
+ * Is there a way from this hub to w->to, other than back through `back`? Written down from its end: each step puts
+ * itself in front. Hubs are a forest, so each is met once.
  */
 static bool find_way(const struct hub *h, const struct hub_port *back, struct way *w)
 {

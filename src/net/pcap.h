@@ -3,9 +3,9 @@
  * Capture files, in memory: the records of pcap (draft-ietf-opsawg-pcap) and of pcapng (draft-ietf-opsawg-pcapng), of
  * Ethernet frames, in the byte order of the host. Plain functions, any thread.
  *
- * A pcap file is a head and one record a frame, stamped in microseconds. A pcapng file is a section header, one interface
- * description, one enhanced packet block a frame, stamped in nanoseconds, with its direction, queue and comments as
- * options, and an interface statistics block at the end.
+ * A pcap file is a head and one record a frame, stamped in microseconds. A pcapng file is a section header, one
+ * interface description, one enhanced packet block a frame, stamped in nanoseconds, with its direction, queue and
+ * comments as options, and an interface statistics block at the end.
  */
 #ifndef NET_PCAP_H
 #define NET_PCAP_H

@@ -6,8 +6,8 @@
  * that what is judged is what leaves, and the rest is referred to where it lies. Then each port gets one batch of the
  * frames that are for it, each with the head that it leaves that port in. Nothing of a chunk is kept when it is done.
  *
- * A frame that no port has room for stays with the giver only if no port has room for anything (`cut`), as in a hub: else
- * one slow station would stop the frames to all others.
+ * A frame that no port has room for stays with the giver only if no port has room for anything (`cut`), as in a hub:
+ * else one slow station would stop the frames to all others.
  */
 #include <jansson.h>
 #include <stdlib.h>

@@ -2,11 +2,10 @@
 /*
  * The data path between two clients.
  *
- * Short ways. `sends`: net_send() hands the batch to the peer's send, or copies it into windows of a peer that only lends,
- * with one commit, after a look at each frame's length and needs.
- * `direct`: net_lend() and net_take() are the peer's own. Everything else goes the long way, through one point
- * (cross()): judge the frame, lower it (net/offload.h; a frame that needs nothing is "lowered" to itself), hand over
- * what comes out.
+ * Short ways. `sends`: net_send() hands the batch to the peer's send, or copies it into windows of a peer that only
+ * lends, with one commit, after a look at each frame's length and needs. `direct`: net_lend() and net_take() are the
+ * peer's own. Everything else goes the long way, through one point (cross()): judge the frame, lower it (net/offload.h;
+ * a frame that needs nothing is "lowered" to itself), hand over what comes out.
  *
  * Holding. Lowering turns one frame into many, and the taker may have room for some of them only. The giver's frame is
  * then done with: the rest stays in the lowering context (c->scratch), copied to host memory, counted in tx.held, and
@@ -115,8 +114,8 @@ void net_gives_changed(struct net_client *c, uint32_t gives)
 }
 
 /*
- * The peer takes something else now: c gives accordingly. If c is a filter's, who gives is behind it: what the peer takes
- * is what the filter's other client takes from now on.
+ * The peer takes something else now: c gives accordingly. If c is a filter's, who gives is behind it: what the peer
+ * takes is what the filter's other client takes from now on.
  */
 static void agree(struct net_client *c)
 {
@@ -234,8 +233,8 @@ static unsigned hand_over(struct net_client *from, struct batch *b)
 }
 
 /*
- * Hand over what the context still has; returns the frames that went. A guest can ask for 65,535 segments a frame: others
- * have their turn in between, as if the taker had had no room for a moment.
+ * Hand over what the context still has; returns the frames that went. A guest can ask for 65,535 segments a frame:
+ * others have their turn in between, as if the taker had had no room for a moment.
  */
 static uint64_t push_rest(struct net_client *from)
 {

@@ -4,9 +4,9 @@
  *
  *	instance_init -> properties set -> complete -> ... -> finalize
  *
- * A type for users descends from "user-creatable" and sets `complete` in its class: it opens and joins what the properties
- * name, may fail, and has then undone itself. finalize takes down what complete made. Ids are the objects' own: a netdev
- * or device of the same id does not matter. All of this is the main thread's.
+ * A type for users descends from "user-creatable" and sets `complete` in its class: it opens and joins what the
+ * properties name, may fail, and has then undone itself. finalize takes down what complete made. Ids are the objects'
+ * own: a netdev or device of the same id does not matter. All of this is the main thread's.
  */
 #ifndef OBJECT_CREATABLE_H
 #define OBJECT_CREATABLE_H

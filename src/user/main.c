@@ -262,7 +262,9 @@ int main(void)
 	}
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	signal(SIGPIPE, SIG_IGN);
-	/* libslirp's buffers of 128 KiB a connection are mapped, not cut from the heap: zeroed without being touched. */
+	/*
+	 * libslirp's buffers of 128 KiB a connection are mapped, not cut from the heap: zeroed without being touched.
+	 */
 	mallopt(M_MMAP_THRESHOLD, 128 * 1024);
 	g_log_set_default_handler(on_glib_log, NULL);
 	g_set_printerr_handler(on_glib_print);

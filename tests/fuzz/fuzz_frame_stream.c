@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * A stream of frames as a hostile program would write it, and as a bad kernel would carry it: any bytes in any portions,
- * sends cut anywhere, ends at any time, a peer with or without room. Beside it runs a model, which keeps all bytes of a
- * connection: what the peer got is the beginning of what the model finds in them, and what the program at the other end
- * reads is the beginning of what was accepted for it. At the end nothing is missing that was not counted.
+ * A stream of frames as a hostile program would write it, and as a bad kernel would carry it: any bytes in any
+ * portions, sends cut anywhere, ends at any time, a peer with or without room. Beside it runs a model, which keeps all
+ * bytes of a connection: what the peer got is the beginning of what the model finds in them, and what the program at
+ * the other end reads is the beginning of what was accepted for it. At the end nothing is missing that was not counted.
  *
  * Input: steps of three bytes {operation, value, value}; raw bytes for the stream follow their step.
  */

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Filters: their places in wires, what goes through them untouched, and that the accounts are exact at both their clients. */
+/*
+ * Filters: their places in wires, what goes through them untouched, and that the accounts are exact at both their
+ * clients.
+ */
 #include "unit.h"
 
 #include "fake_net.h"

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * 8 vCPUs under KVM move the BARs of a virtio-net-pci and switch its memory and its bus mastering off and on, ring its
- * doorbells wherever they may be, while frames go both ways, and the VM is stopped and continued, and reset, all the time:
- * in a VM that stands no byte of RAM changes; after a reset the device touches none of its old rings; in the end the
- * device works where it is, and nowhere else.
+ * doorbells wherever they may be, while frames go both ways, and the VM is stopped and continued, and reset, all the
+ * time: in a VM that stands no byte of RAM changes; after a reset the device touches none of its old rings; in the end
+ * the device works where it is, and nowhere else.
  *
  * CPU 0 writes config space by ECAM, the others by the ports, whose address register they share: so registers also get
  * what was meant for others. The driver that fills the rings is this program's main thread.
@@ -385,7 +385,9 @@ static void expect_flow(void)
 	EVENTUALLY((refill(), got > rx + QSIZE && atomic_load(&sent) > tx));
 }
 
-/* At home the registers are there and the doorbells ring, at the other places is nothing; no DMA without bus mastering. */
+/*
+ * At home the registers are there and the doorbells ring, at the other places is nothing; no DMA without bus mastering.
+ */
 static void expect_at_home(void)
 {
 	go_home();

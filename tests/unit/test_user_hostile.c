@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * What a vwire-user that was taken over may do to vwire by the descriptors and memory that they share. This program is
- * both: started by a name that begins with "hostile-" it is such a vwire-user, and the rest of the name is what it does.
+ * both: started by a name that begins with "hostile-" it is such a vwire-user, and the rest of the name is what it
+ * does.
  */
 #include <dirent.h>
 #include <fcntl.h>

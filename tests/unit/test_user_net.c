@@ -792,7 +792,9 @@ static void test_prefilter(void **state)
 	guest_free(g);
 }
 
-/* 20,000 frames of noise with true headers in front: whatever it does to libslirp, the account is exact and it goes on. */
+/*
+ * 20,000 frames of noise with true headers in front: whatever it does to libslirp, the account is exact and it goes on.
+ */
 static void test_noise(void **state)
 {
 	struct guest *g = must("");
@@ -991,7 +993,9 @@ static bool private_etc(void)
 	       !mount("none", "/etc", "tmpfs", 0, NULL);
 }
 
-/* In a process with a private /etc and a network of its own: 1 to 9 say what failed, 77 that there is no such process. */
+/*
+ * In a process with a private /etc and a network of its own: 1 to 9 say what failed, 77 that there is no such process.
+ */
 static int resolv_child(void)
 {
 	struct ifreq up = { .ifr_name = "lo", .ifr_flags = IFF_UP | IFF_RUNNING };

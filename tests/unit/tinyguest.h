@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The board under KVM with a guest of a few instructions, for tests. It starts by the 64-bit entry of a bzImage made here,
- * with the first 4 GiB mapped and 32 MiB of RAM; it leaves results at MAILBOX. Serial port 1 writes to a memfd.
+ * The board under KVM with a guest of a few instructions, for tests. It starts by the 64-bit entry of a bzImage made
+ * here, with the first 4 GiB mapped and 32 MiB of RAM; it leaves results at MAILBOX. Serial port 1 writes to a memfd.
  */
 #ifndef TINYGUEST_H
 #define TINYGUEST_H

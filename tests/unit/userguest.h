@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * A guest of user networking without a machine: a net client that stands where a NIC would, and just enough of ARP, IP, UDP and TCP
- * to talk to libslirp. Everything runs in the test's thread, turn by turn.
+ * A guest of user networking without a machine: a net client that stands where a NIC would, and just enough of ARP, IP,
+ * UDP and TCP to talk to libslirp. Everything runs in the test's thread, turn by turn.
  */
 #ifndef TESTS_USERGUEST_H
 #define TESTS_USERGUEST_H
