@@ -141,6 +141,7 @@ address=static   # or dhcp: how `network` in the guest gets its address
 tools=()         # programs of this machine that the guest needs
 serial=stdio     # the console: its output is the file vm.log
 reboot=-no-reboot
+kernel=          # another file than Debian's bzImage
 
 vmm_command() {
 	case $VMM in
@@ -153,10 +154,14 @@ vmm_command() {
 	esac
 }
 
+# bzimage: the path of Debian's kernel
+bzimage() {
+	echo "$("$here/kernel")"/boot/vmlinuz-*
+}
+
 # vm_start [OPTION...]: start a guest that runs the script on stdin; $vm is the VMM's process
 vm_start() {
-	local kernel_root tool image=()
-	kernel_root=$("$here/kernel")
+	local tool image=()
 	for tool in "${tools[@]}"; do
 		image+=(-t "$tool")
 	done
@@ -166,7 +171,7 @@ vm_start() {
 	vmm_command
 	# shellcheck disable=SC2086 # $reboot may be empty
 	"${vmm[@]}" -m "$memory" -smp "$cpus" -nodefaults -nographic -serial "$serial" $reboot \
-		-kernel "$kernel_root"/boot/vmlinuz-* -initrd guest.cpio \
+		-kernel "${kernel:-$(bzimage)}" -initrd guest.cpio \
 		-append "console=ttyS0 panic=-1 quiet address=${address/static/$guest} host=$host patience=$patience $append" \
 		-netdev "$netdev" -device "$nic" "$@" >vm.log 2>vm.err </dev/null &
 	vm=$!
