@@ -97,7 +97,7 @@ static enum net_drop judge_vlan(struct hub_switch *sw, const struct hub_port *fr
 	if (sw->vlans)
 		return vlan_enter(&from->vlan, bytes, have, f, h);
 	h->vid = 0; /* a tag is a part of the frame like any other */
-	h->tagged = false;
+	h->tagged = h->twice = false;
 	memcpy(h->plain, bytes, ETH_HDR_LEN);
 	return NET_OK;
 }
@@ -180,9 +180,9 @@ static bool is_for(const struct hub_switch *sw, const struct judged *j, const st
 {
 	if (j->why)
 		return false;
-	if (j->to)
-		return j->to == p;
-	return !sw->vlans || vlan_carries(&p->vlan, j->head.vid);
+	if (j->to && j->to != p)
+		return false;
+	return !sw->vlans || vlan_may_leave(&p->vlan, &j->head);
 }
 
 static void put_out(struct hub_switch *sw, const struct hub_port *p, unsigned i)

@@ -112,13 +112,15 @@ enum net_drop vlan_enter(const struct vlan_port *v, const uint8_t *bytes, size_t
 	uint16_t tci = 0;
 
 	h->tagged = get16(bytes + ADDRS) == ETH_VLAN;
+	h->twice = false;
 	if (h->tagged) {
 		if (have < ETH_HDR_LEN + VLAN_TAG_LEN)
 			return NET_DROP_MALFORMED;
 		tci = get16(bytes + ADDRS + 2);
+		h->twice = get16(bytes + ADDRS + VLAN_TAG_LEN) == ETH_VLAN;
 	}
 	h->vid = tci & VID_MASK;
-	if (v->mode == VLAN_ACCESS && h->vid)
+	if (v->mode == VLAN_ACCESS && (h->vid || h->twice))
 		return NET_DROP_PORT_VLAN;
 	if (!h->vid)
 		h->vid = v->tag;
@@ -135,6 +137,11 @@ static bool leaves_tagged(const struct vlan_port *v, const struct vlan_head *h)
 	if (!h->vid)
 		return h->tagged;
 	return v->mode != VLAN_ACCESS && h->vid != v->tag;
+}
+
+bool vlan_may_leave(const struct vlan_port *v, const struct vlan_head *h)
+{
+	return vlan_carries(v, h->vid) && (!h->twice || leaves_tagged(v, h));
 }
 
 struct iovec vlan_leave(const struct vlan_port *v, struct vlan_head *h, struct frame_meta *m)

@@ -3,12 +3,15 @@
  * 802.1Q on the ports of a hub (IEEE 802.1Q, 9: the tag; 6.9: ingress and egress).
  *
  * A port is one of
- *  - access: frames without a tag (or with a priority tag, VLAN 0) belong to the VLAN `tag`; others are refused. What
- *    leaves has no tag.
+ *  - access: frames without a tag (or with a priority tag, VLAN 0) belong to the VLAN `tag`; others are refused, also
+ *    those with a second tag behind that one. What leaves has no tag.
  *  - trunk: frames carry tags; those of `trunks` (all, if none are named) pass. Frames without a tag belong to the
  *    native VLAN `tag`, which always passes and leaves without a tag; without a native VLAN they are VLAN 0.
  *  - neither: a trunk of everything, without a native VLAN.
  * VLAN 0, what came without a tag, leaves as it came, by ports that carry 0.
+ *
+ * A frame with two tags never leaves by a port that would take off the first: whoever is next would take the second for
+ * the frame's VLAN, and a station could reach any VLAN by writing it behind the native one.
  *
  * Frames are judged by a copy of their first bytes, and that copy is what leaves: a guest that changes the bytes
  * meanwhile changes nothing.
@@ -38,6 +41,7 @@ struct vlan_port {
 struct vlan_head {
 	uint16_t vid;
 	bool tagged; /* as it came */
+	bool twice;  /* ... and behind that tag there is another */
 	uint8_t plain[ETH_HDR_LEN];
 	uint8_t with_tag[ETH_HDR_LEN + VLAN_TAG_LEN];
 };
@@ -66,6 +70,9 @@ static inline unsigned vlan_head_len(const struct vlan_head *h)
 {
 	return h->tagged ? ETH_HDR_LEN + VLAN_TAG_LEN : ETH_HDR_LEN;
 }
+
+/* May a frame of this head leave by `v`? */
+bool vlan_may_leave(const struct vlan_port *v, const struct vlan_head *h);
 
 /* The head in which the frame leaves by `v`, and in *m what its metadata m is then. */
 struct iovec vlan_leave(const struct vlan_port *v, struct vlan_head *h, struct frame_meta *m);

@@ -341,6 +341,39 @@ static void vlans_refused(void **state)
 	assert_int_equal(dropped(3, NET_DROP_NO_PEER), 1);
 }
 
+static void send_twice_tagged(unsigned src, unsigned dst, int tci)
+{
+	batch.n = 0;
+	add_frame(src, dst, tci, 100, NULL);
+	put16(frames[0] + 16, ETH_VLAN); /* behind it: a tag of VLAN 30 */
+	put16(frames[0] + 18, 30);
+	put16(frames[0] + 20, 0x88b5);
+	send_batch(station[src]);
+}
+
+/* What is behind a tag must not become the tag: nobody reaches VLAN 30 by way of another. */
+static void vlans_twice_tagged(void **state)
+{
+	(void)state;
+	setup_vlans(",learning=on");
+	send_twice_tagged(0, ALL, 0);
+	assert_int_equal(who(), 0);
+	assert_int_equal(dropped(0, NET_DROP_PORT_VLAN), 1);
+	send_twice_tagged(3, ALL, 20); /* access and native ports of 20 would take the first off */
+	assert_int_equal(who(), 1 << 5);
+	send_twice_tagged(3, ALL, 10);
+	assert_int_equal(who(), 1 << 4 | 1 << 5);
+	send_one(4, ALL, -1);
+	who();
+	send_one(3, 4, 20);
+	assert_int_equal(who(), 1 << 4);
+	send_twice_tagged(3, 4, 20);
+	assert_int_equal(who(), 0);
+	assert_int_equal(dropped(3, NET_DROP_NO_PEER), 1);
+	send_twice_tagged(5, ALL, 0); /* VLAN 0 leaves as it came */
+	assert_int_equal(who(), 1 << 3);
+}
+
 static void vlans_learn_by_themselves(void **state)
 {
 	(void)state;
@@ -502,20 +535,10 @@ static void options_refused(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(learns),
-		TEST(stations_move),
-		TEST(link_down_forgets),
-		TEST(slow_station),
-		TEST(all_slow),
-		TEST(shows_its_table),
-		TEST(one_asks_for_all),
-		TEST(vlans),
-		TEST(vlans_refused),
-		TEST(vlans_learn_by_themselves),
-		TEST(tags_and_offloads),
-		TEST(many_pieces),
-		TEST(judged_by_a_copy),
-		TEST(options_refused),
+		TEST(learns),	     TEST(stations_move),      TEST(link_down_forgets),		TEST(slow_station),
+		TEST(all_slow),	     TEST(shows_its_table),    TEST(one_asks_for_all),		TEST(vlans),
+		TEST(vlans_refused), TEST(vlans_twice_tagged), TEST(vlans_learn_by_themselves), TEST(tags_and_offloads),
+		TEST(many_pieces),   TEST(judged_by_a_copy),   TEST(options_refused),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
