@@ -56,6 +56,8 @@ static int check_target(const struct dump_file *f, int fd, const struct stat *st
 
 	if (user)
 		return fail(err, EBUSY, "another dump writes to this file already (%s)", user->path);
+	if (f->fd >= 0 && f->dev == st->st_dev && f->ino == st->st_ino)
+		return fail(err, EBUSY, "this dump is writing to this file itself");
 	if (f->limit && !S_ISREG(st->st_mode))
 		return fail(err, EINVAL, "is no regular file; size= and count= are for files only");
 	if (S_ISREG(st->st_mode) && ftruncate(fd, 0) < 0)
@@ -63,7 +65,10 @@ static int check_target(const struct dump_file *f, int fd, const struct stat *st
 	return 0;
 }
 
-/* Descriptor, or -errno. *made: it was not there. */
+/*
+ * Descriptor, or -errno. *made: it was not there. The first name is the user's, whatever it leads to; the others we make
+ * up, and who can write to the folder must not choose by a link what they write over.
+ */
 static int open_target(struct dump_file *f, uint32_t index, struct stat *st, bool *made, struct error *err)
 {
 	char path[PATH_MAX];
@@ -75,9 +80,11 @@ static int open_target(struct dump_file *f, uint32_t index, struct stat *st, boo
 	file_name(f, index, path, sizeof(path));
 	fd = open_request(&r, err);
 	*made = fd >= 0;
-	r.flags = O_WRONLY | O_CREAT;
+	r.flags = O_WRONLY | O_CREAT | (index ? O_NOFOLLOW : 0);
 	if (fd < 0)
 		fd = open_request(&r, err);
+	if (fd == -ELOOP && index)
+		return fail(err, ELOOP, "is a symbolic link; remove it");
 	if (fd == -ENXIO)
 		return fail(err, ENXIO, "nobody reads from this pipe; start the reader first");
 	if (fd < 0)
@@ -245,11 +252,15 @@ static void change_over(void *arg)
 static void open_next(struct dump_file *f)
 {
 	struct change ch = { .f = f, .index = f->index + 1 };
+	char path[PATH_MAX];
 	bool made;
 
 	if (f->count && ch.index == f->count)
 		ch.index = 0;
 	ch.fd = open_target(f, ch.index, &ch.st, &made, &ch.why);
+	file_name(f, ch.index, path, sizeof(path));
+	if (ch.fd < 0)
+		error_prefix(&ch.why, "cannot go on in %.200s: ", path);
 	loop_call(f->loop, change_over, &ch);
 	if (ch.fd >= 0)
 		close(ch.fd);
@@ -335,6 +346,7 @@ int dump_file_open(struct dump_file *f, struct error *err)
 	f->index = 0;
 	f->used = false;
 	f->fill = 0;
+	f->fd = -1;
 	f->turning = false;
 	if (strlen(f->path) > PATH_MAX - 16)
 		return fail(err, ENAMETOOLONG, "this name is too long");
