@@ -8,57 +8,46 @@
  * When the switch has no room (EAGAIN) nothing says when it has again: polling the socket does not for all of the
  * library's modules. We look again after a millisecond.
  *
- * The switch is gone when the control socket ends or the data socket fails: link down. The library's way to connect
- * waits for the switch, which a loop must not: it is not tried again.
+ * The switch is gone when the control socket ends or the data socket fails: link down. The loop lets go of the
+ * connection then, and main closes it and connects again, once a second until there is a switch. A connection is closed
+ * only when the loop uses it no more, and given to the loop by a call into it.
  */
 #include "backend/vde.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <jansson.h>
-#include <libvdeplug.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 
+#include "backend/vde_connect.h"
 #include "base/iov.h"
-#include "base/library.h"
 #include "base/log.h"
 
 #define BUDGET	  64 /* frames a round */
 #define WANT	  1518
 #define MAX_FRAME VDE_ETHBUFSIZE
 #define RETRY_NS  (NSEC_PER_SEC / 1000)
-
-static struct vde_functions {
-	__typeof__(vde_open_real) *open_real;
-	__typeof__(vde_recv) *recv;
-	__typeof__(vde_send) *send;
-	__typeof__(vde_datafd) *datafd;
-	__typeof__(vde_ctlfd) *ctlfd;
-	__typeof__(vde_close) *close;
-} libvde;
-
-#define FN(name) LIBRARY_FN(struct vde_functions, name, vde_##name)
-
-static const struct library_fn vde_fn[] = {
-	FN(open_real), FN(recv), FN(send), FN(datafd), FN(ctlfd), FN(close),
-};
-
-static const struct library vde_library = {
-	.sonames = (const char *const[]){ "libvdeplug.so.2", NULL },
-	.package = "libvdeplug2",
-	.fn = vde_fn,
-	.n = ARRAY_SIZE(vde_fn),
-};
+#define AGAIN_NS  NSEC_PER_SEC /* between attempts to connect again */
+#define ANSWER_MS 10000	       /* that a switch has for its answer, at the start */
 
 struct vde {
 	struct net_client c;
 	VDECONN *conn;
-	char *sock; /* as the user wrote it; NULL: the library's default */
+	struct vde_target to;
 	struct watch data, ctl;
 	struct timer retry;
 	bool gone, full;
+
+	/* main's: connecting again */
+	struct loop *main;
+	struct post lost;
+	struct timer again;
+	struct vde_attempt *attempt;
+	struct watch over;
+	bool complained;
+	counter connections;
 	uint8_t out[MAX_FRAME], in[MAX_FRAME + 1]; /* a byte more than any frame: one that is cut is seen */
 };
 
@@ -67,15 +56,27 @@ static struct vde *to_vde(struct net_client *c)
 	return container_of(c, struct vde, c);
 }
 
-static void gone(struct vde *v)
+static const char *shown(const struct vde *v)
 {
-	if (!v->gone)
-		log_warn("%s: the switch %s is gone; link down", v->c.name, v->sock ? v->sock : "(default)");
-	v->gone = true;
+	return v->to.sock ? v->to.sock : "(default)";
+}
+
+static void let_go(struct vde *v)
+{
 	watch_del(&v->data);
 	watch_del(&v->ctl);
 	timer_cancel(&v->retry);
+	v->full = false;
+}
+
+static void gone(struct vde *v)
+{
+	if (v->gone)
+		return;
+	v->gone = true;
+	let_go(v);
 	net_set_carrier(&v->c, false);
+	loop_post(v->main, &v->lost);
 }
 
 /* ---- from the switch ---- */
@@ -219,51 +220,158 @@ static void vde_wake(struct net_client *c, unsigned what)
 		watch_mod(&v->data, EPOLLIN);
 }
 
+static void watch_switch(struct vde *v)
+{
+	if (watch_add(v->c.loop, &v->data, EPOLLIN) < 0 ||
+	    (v->ctl.fd >= 0 && watch_add(v->c.loop, &v->ctl, EPOLLIN) < 0))
+		gone(v);
+}
+
 static void vde_start(struct net_client *c)
 {
 	struct vde *v = to_vde(c);
 
-	if (v->gone)
-		return;
-	if (watch_add(c->loop, &v->data, EPOLLIN) < 0 || (v->ctl.fd >= 0 && watch_add(c->loop, &v->ctl, EPOLLIN) < 0))
-		gone(v);
+	if (!v->gone)
+		watch_switch(v);
 }
 
 static void vde_quiesce(struct net_client *c)
 {
-	struct vde *v = to_vde(c);
-
-	watch_del(&v->data);
-	watch_del(&v->ctl);
-	timer_cancel(&v->retry);
-	v->full = false;
+	let_go(to_vde(c));
 }
 
 static json_t *vde_describe(struct net_client *c)
 {
 	struct vde *v = to_vde(c);
 
-	return json_pack("{s:s, s:b}", "sock", v->sock ? v->sock : "", "gone", v->gone);
+	return json_pack("{s:s, s:b, s:I}", "sock", v->to.sock ? v->to.sock : "", "gone", v->gone, "connections",
+			 (json_int_t)counter_get(&v->connections));
 }
 
 static void vde_info(struct net_client *c, char *buf, size_t size)
 {
 	struct vde *v = to_vde(c);
 
-	snprintf(buf, size, "sock=%s,fd=%d", v->sock ? v->sock : "", v->data.fd);
+	snprintf(buf, size, "sock=%s,fd=%d", v->to.sock ? v->to.sock : "", v->data.fd);
+}
+
+/* ---- the connection; main ---- */
+
+/* The library's modules do not all heed MSG_DONTWAIT. */
+static void never_wait(int fd)
+{
+	int flags = fd < 0 ? -1 : fcntl(fd, F_GETFL);
+
+	if (flags >= 0)
+		fcntl(fd, F_SETFL, flags | O_NONBLOCK);
+}
+
+static void adopt(struct vde *v, VDECONN *conn)
+{
+	v->conn = conn;
+	never_wait(libvde.datafd(conn));
+	watch_init(&v->data, "vde", libvde.datafd(conn), readable);
+	watch_init(&v->ctl, "vde control", libvde.ctlfd(conn), ctl_ready);
+	counter_add(&v->connections, 1);
+}
+
+static void close_connection(struct vde *v)
+{
+	if (v->conn)
+		libvde.close(v->conn);
+	v->conn = NULL;
+}
+
+static void try_later(struct vde *v)
+{
+	if (timer_arm(&v->again, clock_now(CLOCK_HOST_NS) + AGAIN_NS) < 0)
+		log_err("%s: no memory for a timer; it stays down", v->c.name);
+}
+
+static void on_lost(struct post *p)
+{
+	struct vde *v = container_of(p, struct vde, lost);
+
+	log_limited(LOG_WARN, "%s: the switch %s is gone; link down until it is there again", v->c.name, shown(v));
+	close_connection(v);
+	v->complained = false;
+	try_later(v);
+}
+
+static void go_on(void *arg)
+{
+	struct vde *v = arg;
+
+	v->gone = false;
+	if (v->c.started)
+		watch_switch(v);
+	if (!v->gone)
+		net_set_carrier(&v->c, true);
+}
+
+static void failed(struct vde *v, const struct error *why)
+{
+	if (!v->complained)
+		log_warn("%s: %s: %s; trying again", v->c.name, shown(v), why->msg);
+	v->complained = true;
+	try_later(v);
+}
+
+static void on_over(struct watch *w, uint32_t events)
+{
+	struct vde *v = container_of(w, struct vde, over);
+	struct error err;
+	VDECONN *conn;
+
+	(void)events;
+	watch_del(&v->over);
+	conn = vde_attempt_take(v->attempt, &err);
+	vde_attempt_free(v->attempt);
+	v->attempt = NULL;
+	if (!conn) {
+		failed(v, &err);
+		return;
+	}
+	adopt(v, conn);
+	log_limited(LOG_INFO, "%s: connected to the switch %s again; link up", v->c.name, shown(v));
+	loop_call(v->c.loop, go_on, v);
+}
+
+static void connect_again(struct timer *t)
+{
+	struct vde *v = container_of(t, struct vde, again);
+	struct error err;
+
+	v->attempt = vde_attempt_new(&v->to, &err);
+	if (!v->attempt) {
+		failed(v, &err);
+		return;
+	}
+	watch_init(&v->over, "vde attempt", vde_attempt_fd(v->attempt), on_over);
+	if (watch_add(v->main, &v->over, EPOLLIN) < 0) {
+		vde_attempt_free(v->attempt);
+		v->attempt = NULL;
+		try_later(v);
+	}
 }
 
 static void vde_free(struct vde *v)
 {
-	if (v->conn)
-		libvde.close(v->conn);
-	free(v->sock);
+	close_connection(v);
+	vde_attempt_free(v->attempt);
+	free(v->to.sock);
+	free(v->to.group);
 	free(v);
 }
 
 static void vde_destroy(struct net_client *c)
 {
-	vde_free(to_vde(c));
+	struct vde *v = to_vde(c);
+
+	loop_unpost(v->main, &v->lost);
+	timer_cancel(&v->again);
+	watch_del(&v->over);
+	vde_free(v);
 }
 
 static const struct net_client_ops vde_ops = {
@@ -305,33 +413,26 @@ static int parse_mode(const char *text, mode_t *mode, struct error *err)
 	return 0;
 }
 
-static int connect_switch(struct vde *v, const struct vde_opts *o, struct error *err)
+/* The first time: who starts us wants to know. */
+static int connect_switch(struct vde *v, struct error *err)
 {
-	struct vde_open_args args = { .port = o->port, .group = o->group };
-	const char *shown = o->sock ? o->sock : "(default)";
-	int ret = parse_mode(o->mode, &args.mode, err);
+	struct vde_attempt *a;
+	VDECONN *conn = NULL;
+	int ret = vde_library_open(err);
 
-	if (ret)
-		return ret;
-	ret = library_load(&vde_library, &libvde, err);
-	if (ret)
-		return error_prefix(err, "sock=%s: ", shown), ret;
-	errno = 0;
-	v->conn = libvde.open_real(v->sock, (char *)"vwire", LIBVDEPLUG_INTERFACE_VERSION, &args);
-	if (!v->conn)
-		return fail(err, errno ? errno : ECONNREFUSED,
-			    "sock=%s: cannot connect to the switch: %s; is one running there? vde_switch -s PATH",
-			    shown, errno ? errno_str(errno) : "it refused");
-	return 0;
-}
-
-/* The library's modules do not all heed MSG_DONTWAIT. */
-static void never_wait(int fd)
-{
-	int flags = fd < 0 ? -1 : fcntl(fd, F_GETFL);
-
-	if (flags >= 0)
-		fcntl(fd, F_SETFL, flags | O_NONBLOCK);
+	a = ret ? NULL : vde_attempt_new(&v->to, err);
+	if (!a)
+		return error_prefix(err, "sock=%s: ", shown(v)), ret ? ret : -EINVAL;
+	if (!vde_attempt_wait(a, ANSWER_MS)) {
+		ret = fail(err, ETIMEDOUT, "sock=%s: who listens there does not answer as a switch does", shown(v));
+	} else if (!(conn = vde_attempt_take(a, err))) {
+		error_prefix(err, "sock=%s: ", shown(v));
+		ret = fail(err, ECONNREFUSED, "%s; is one running there? vde_switch -s PATH", err->msg);
+	}
+	vde_attempt_free(a);
+	if (conn)
+		adopt(v, conn);
+	return ret;
 }
 
 static void init_client(struct vde *v, const char *id, struct loop *loop)
@@ -341,27 +442,31 @@ static void init_client(struct vde *v, const char *id, struct loop *loop)
 	v->c.loop = loop;
 	v->c.max_frame = MAX_FRAME;
 	snprintf(v->c.name, sizeof(v->c.name), "%s", id);
-	never_wait(libvde.datafd(v->conn));
-	watch_init(&v->data, "vde", libvde.datafd(v->conn), readable);
-	watch_init(&v->ctl, "vde control", libvde.ctlfd(v->conn), ctl_ready);
+	v->main = net_main_loop() ? net_main_loop() : loop;
 	timer_init(&v->retry, loop, CLOCK_HOST_NS, retry);
+	timer_init(&v->again, v->main, CLOCK_HOST_NS, connect_again);
+	post_init(&v->lost, on_lost);
+}
+
+static int take_target(struct vde_target *t, const struct vde_opts *o, struct error *err)
+{
+	t->port = o->port;
+	t->sock = o->sock ? strdup(o->sock) : NULL;
+	t->group = o->group ? strdup(o->group) : NULL;
+	if ((o->sock && !t->sock) || (o->group && !t->group))
+		return fail(err, ENOMEM, "no memory");
+	return parse_mode(o->mode, &t->mode, err);
 }
 
 static int vde_create(const char *id, const void *opts, struct loop *loop, struct error *err)
 {
-	const struct vde_opts *o = opts;
 	struct vde *v = calloc(1, sizeof(*v));
 	int ret;
 
-	if (!v || (o->sock && !(v->sock = strdup(o->sock)))) {
-		free(v);
+	if (!v)
 		return fail(err, ENOMEM, "no memory");
-	}
-	ret = connect_switch(v, o, err);
-	if (!ret) {
-		init_client(v, id, loop);
-		ret = net_client_add(&v->c, err);
-	}
+	init_client(v, id, loop);
+	ret = take_target(&v->to, opts, err) ?: connect_switch(v, err) ?: net_client_add(&v->c, err);
 	if (ret)
 		vde_free(v);
 	return ret;
