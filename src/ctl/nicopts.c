@@ -12,6 +12,7 @@
 #include "ctl/cmdline.h"
 #include "ctl/hubplan.h"
 #include "ctl/pairs.h"
+#include "ctl/types.h"
 #include "net/mac.h"
 #include "object/device.h"
 
@@ -57,9 +58,11 @@ static void all_models(struct models *m)
 
 int nic_model_unknown(const char *name, struct error *err)
 {
+	const char *near, *why = unoffered_why(unoffered_nics, name);
 	struct models m;
-	const char *near;
 
+	if (why)
+		return fail(err, ENOTSUP, "%s is not offered: %s", name, why);
 	all_models(&m);
 	near = nearest_name(name, m.name, m.n);
 	if (near)

@@ -46,7 +46,7 @@ int planned_remember_id(struct planned *p, struct error *err) __must_check;
 
 /* Network devices by the names that -nic model= takes: QEMU's short names too ("virtio"). NULL: none. */
 const struct class *nic_model_find(const char *name);
-int nic_model_unknown(const char *name, struct error *err); /* -EINVAL, with the nearest name */
+int nic_model_unknown(const char *name, struct error *err); /* -EINVAL with the nearest name, or -ENOTSUP with why */
 void nic_models_help(FILE *out);
 
 /* "tcp:2222:10.0.2.15:22" -> "tcp::2222-10.0.2.15:22". */

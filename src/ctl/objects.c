@@ -38,10 +38,10 @@ int objects_help(const char *type, struct error *err)
 
 int objects_check_type(const char *type, struct error *err)
 {
-	for (const struct unoffered *u = unoffered_objects; u->name; u++) {
-		if (!strcmp(u->name, type))
-			return fail(err, ENOTSUP, "%s is not offered: %s", type, u->why);
-	}
+	const char *why = unoffered_why(unoffered_objects, type);
+
+	if (why)
+		return fail(err, ENOTSUP, "%s is not offered: %s", type, why);
 	return creatable_class_find(type, err) ? 0 : -ENOENT;
 }
 

@@ -5,6 +5,8 @@
 
 #include "ctl/nicopts.h"
 #include "ctl/options.h"
+#include "ctl/pairs.h"
+#include "ctl/types.h"
 #include "net/netdev.h"
 #include "object/device.h"
 
@@ -75,10 +77,14 @@ static int add_device(struct config *cfg, const struct cmd *cmd, const char *arg
 {
 	struct net_item item = { .kind = ITEM_DEVICE, .option = "-device", .text = arg };
 	int rc = keep_item(cfg, &item, "driver", err);
+	const char *driver;
 
 	(void)cmd;
 	if (rc == 0 && opt_list_wants_help(&item.list))
 		return device_option_help(opt_list_take(&item.list, "driver"), err);
+	driver = rc == 0 ? pair_peek(&item.list, "driver") : NULL;
+	if (driver && unoffered_why(unoffered_nics, driver))
+		return nic_model_unknown(driver, err);
 	return rc;
 }
 

@@ -2,6 +2,8 @@
 /* The table of all kinds of devices and backends: a new one is one new file and one line here. */
 #include "ctl/types.h"
 
+#include <string.h>
+
 #include "backend/af_xdp.h"
 #include "backend/bridge.h"
 #include "backend/dgram.h"
@@ -57,23 +59,24 @@ const struct type *const all_types[] = {
 #define NOT_YET(sym, text, instead) \
 	static const struct netdev_type not_yet_##sym = { .name = text, .unsupported = instead }
 
-NOT_YET(netmap, "netmap", "bridge, tap and user are offered");
-NOT_YET(vhost_user, "vhost-user", "bridge, tap and user are offered");
-NOT_YET(vhost_vdpa, "vhost-vdpa", "bridge, tap and user are offered");
+NOT_YET(netmap, "netmap",
+	"Linux has none; use af-xdp for a queue of an interface past the host's stack, or vde for a switch");
+NOT_YET(vhost_user, "vhost-user", "use stream or dgram for frames to another program");
+NOT_YET(vhost_vdpa, "vhost-vdpa", "use tap or af-xdp for frames to an interface of the host");
 
 /* clang-format off */
 const struct netdev_type *const netdev_types[] = {
 	&af_xdp_netdev,
 	&bridge_netdev,
 	&dgram_netdev,
-	&l2tpv3_netdev,
-	&tap_netdev,
-	&user_netdev,
 	&hubport_netdev,
-	&vde_netdev,
+	&l2tpv3_netdev,
+	&passt_netdev,
 	&socket_netdev,
 	&stream_netdev,
-	&passt_netdev,
+	&tap_netdev,
+	&user_netdev,
+	&vde_netdev,
 	&not_yet_netmap,
 	&not_yet_vhost_user,
 	&not_yet_vhost_vdpa,
@@ -110,7 +113,31 @@ const struct chardev_type *const chardev_types[] = {
 };
 /* clang-format on */
 
+#define OTHER_NIC "use virtio-net-pci, for which Linux has the driver"
+
 /* clang-format off */
+const struct unoffered unoffered_nics[] = {
+	{ "e1000", OTHER_NIC },
+	{ "e1000-82544gc", OTHER_NIC },
+	{ "e1000-82545em", OTHER_NIC },
+	{ "e1000e", OTHER_NIC },
+	{ "igb", OTHER_NIC },
+	{ "i82550", OTHER_NIC },
+	{ "i82551", OTHER_NIC },
+	{ "i82557b", OTHER_NIC },
+	{ "i82559er", OTHER_NIC },
+	{ "ne2k_isa", OTHER_NIC },
+	{ "ne2k_pci", OTHER_NIC },
+	{ "pcnet", OTHER_NIC },
+	{ "rtl8139", OTHER_NIC },
+	{ "tulip", OTHER_NIC },
+	{ "usb-net", "there is no USB; use virtio-net-pci" },
+	{ "virtio-net-device", "there is no virtio-mmio bus; use virtio-net-pci" },
+	{ "virtio-net-pci-transitional", "there is no legacy interface yet; use virtio-net-pci" },
+	{ "vmxnet3", OTHER_NIC },
+	{ NULL, NULL },
+};
+
 const struct unoffered unoffered_objects[] = {
 	{ "colo-compare", "there is no COLO: no second guest runs in step with the first" },
 	{ "filter-replay", "there is no record and replay; filter-dump writes frames down" },
@@ -126,3 +153,12 @@ const struct unoffered unoffered_objects[] = {
 	{ NULL, NULL },
 };
 /* clang-format on */
+
+const char *unoffered_why(const struct unoffered *table, const char *name)
+{
+	for (; table->name; table++) {
+		if (!strcmp(table->name, name))
+			return table->why;
+	}
+	return NULL;
+}

@@ -164,7 +164,7 @@ static void warn_client(struct net_client *c, void *arg)
 	const struct config *cfg = arg;
 	const char *user = config_no_guest(cfg) ? "-netdev hubport,id=ID,hubid=N" : "-device DRIVER";
 
-	if (!net_far_end(c) && (c->kind == NET_KIND_BACKEND || c->kind == NET_KIND_PORT))
+	if (!c->queue && !net_far_end(c) && (c->kind == NET_KIND_BACKEND || c->kind == NET_KIND_PORT))
 		log_warn("netdev %s has no peer: nothing uses it; %s,netdev=%s does", c->name, user, c->name);
 }
 
