@@ -265,6 +265,7 @@ struct accel *kvm_accel_new(const struct accel_env *env, struct error *err)
 		.cpus_reset = kvm_cpus_reset,
 		.pause = kvm_pause,
 		.resume = kvm_resume,
+		.cpu_hold = kvm_cpu_hold,
 		.destroy = kvm_destroy,
 	};
 	if (kvm_init(k, err) < 0) {

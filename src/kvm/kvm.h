@@ -7,6 +7,11 @@
  * or about to enter. A thread parks only after such an EINTR: KVM_RUN with immediate_exit first completes the I/O
  * of the exit before, so that the registers of a parked vCPU are whole and may be replaced (reset) or read.
  *
+ * A vCPU that asked for a reset, or for the end, would go on until main has carried that out, with whatever its kernel
+ * does when it fails. So it holds itself (kvm_cpu_hold): `dead`, as after a triple fault, and immediate_exit, so that
+ * it parks by the same way as all others, its exit completed. It waits in no handler and holds no lock, so a pause or
+ * the end of the program finds it parked; main, which alone carries requests out, lets it go by cpus_reset().
+ *
  * A pause therefore waits for the exit in hand. What a guest can make of that is bounded by KVM: one exit of a string
  * instruction carries no more accesses than KVM's buffer holds (1,024 bytes of input, one element of output), and after
  * 1,024 repetitions KVM_RUN looks at immediate_exit whatever the instruction is. Reads wait for nobody (machine/, pci/,
@@ -33,7 +38,7 @@ struct vcpu {
 	pthread_t thread;
 	bool started;
 	bool ran;  /* its registers are not as KVM made them */
-	bool dead; /* cannot run before a reset (shutdown, internal error) */
+	bool dead; /* cannot run before a reset (shutdown, internal error), or is not to: it asked for one */
 	struct epoch_reader reader;
 };
 
@@ -98,5 +103,6 @@ int kvm_cpus_start(struct accel *a, struct error *err);
 void kvm_cpus_stop(struct kvm *k); /* ends and joins the threads */
 void kvm_pause(struct accel *a);
 void kvm_resume(struct accel *a);
+void kvm_cpu_hold(struct accel *a); /* the calling vCPU; on other threads nothing */
 
 #endif

@@ -19,6 +19,9 @@
 /* Only there to end KVM_RUN. */
 #define KICK_SIGNAL SIGUSR1
 
+/* The vCPU whose thread this is; NULL: not one of ours. */
+static _Thread_local struct vcpu *self;
+
 static void on_kick(int sig)
 {
 	(void)sig;
@@ -92,6 +95,15 @@ static void set_dead(struct vcpu *v)
 	mutex_unlock(&v->kvm->lock);
 }
 
+void kvm_cpu_hold(struct accel *a)
+{
+	(void)a;
+	if (!self)
+		return;
+	set_dead(self);
+	WRITE_ONCE(self->run->immediate_exit, 1);
+}
+
 static void triple_fault(struct vcpu *v)
 {
 	/* As often as a guest likes: each leads to a reset. */
@@ -136,6 +148,7 @@ static void system_event(struct vcpu *v)
 {
 	struct machine *m = v->kvm->env.machine;
 
+	kvm_cpu_hold(&v->kvm->accel);
 	switch (v->run->system_event.type) {
 	case KVM_SYSTEM_EVENT_SHUTDOWN:
 		machine_request(m, MACHINE_SHUTDOWN, "guest poweroff");
@@ -234,6 +247,7 @@ static void *vcpu_thread(void *arg)
 	sigset_t kick;
 	char name[16];
 
+	self = v;
 	snprintf(name, sizeof(name), "cpu%u", v->id);
 	prctl(PR_SET_NAME, name);
 

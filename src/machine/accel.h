@@ -38,12 +38,17 @@ struct accel {
 	const struct doorbell_ops *bells; /* NULL: writes signal the eventfds by the slow path */
 	void *opaque;
 
-	/* All of these: main thread. */
+	/* All of these but the last: main thread. */
 	int (*cpus_start)(struct accel *a, struct error *err); /* make the threads, paused */
 	/* While paused; also PIC, IOAPIC, PIT, clock. After an error nothing may run before another one succeeded. */
 	int (*cpus_reset)(struct accel *a, const struct boot_cpu *boot, struct error *err);
 	void (*pause)(struct accel *a); /* returns when no vCPU runs or handles an exit */
 	void (*resume)(struct accel *a);
+	/*
+	 * A vCPU's thread, in a handler: its guest asked for something that ends what it does (a reset, power off). It
+	 * executes no further instruction before cpus_reset(). Does not wait. NULL: nothing runs by itself.
+	 */
+	void (*cpu_hold)(struct accel *a);
 	void (*destroy)(struct accel *a);
 };
 

@@ -81,19 +81,30 @@ void machine_request(struct machine *m, enum machine_request r, const char *why)
 	request(m, r, why);
 }
 
+/*
+ * By a guest's write, on the vCPU that made it. Behind it that one executes nothing: what a kernel does there is meant
+ * for machines on which the write did not work, and Linux goes on to try a triple fault.
+ */
+static void guest_request(struct machine *m, unsigned r, const char *why)
+{
+	request(m, r, why);
+	if (m->accel->cpu_hold)
+		m->accel->cpu_hold(m->accel);
+}
+
 static void guest_reset(void *opaque)
 {
-	request(opaque, MACHINE_RESET, "guest reset");
+	guest_request(opaque, MACHINE_RESET, "guest reset");
 }
 
 static void guest_poweroff(void *opaque)
 {
-	request(opaque, REQUEST_POWEROFF, "guest poweroff");
+	guest_request(opaque, REQUEST_POWEROFF, "guest poweroff");
 }
 
 static void guest_panicked(void *opaque)
 {
-	request(opaque, REQUEST_PANIC, "guest panicked");
+	guest_request(opaque, REQUEST_PANIC, "guest panicked");
 }
 
 static void user_quit(void *opaque)
@@ -189,6 +200,8 @@ static void reset_vm(struct machine *m)
 	int r = 0;
 
 	stop_vm(m, m->state == PRELAUNCH ? PRELAUNCH : PAUSED);
+	/* Whoever asked for one until now, another vCPU perhaps, gets this one. */
+	atomic_fetch_and(&m->requests, ~(uint32_t)BIT(MACHINE_RESET));
 	reset_board(m);
 	if (m->cfg.kernel)
 		r = boot_load(&m->boot, &m->ram, false, &m->entry, &err);

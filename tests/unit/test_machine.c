@@ -44,6 +44,19 @@ GUEST(resets,
 	"4: hlt\n jmp 4b\n"
 	"8: " POWEROFF);
 
+/* Ask for what the mailbox says, by each way there is; what it executes behind that is counted. */
+GUEST(onward,
+	"incl MAILBOX + 4\n mov MAILBOX, %ecx\n"
+	"jecxz 1f\n dec %ecx\n jz 2f\n dec %ecx\n jz 3f\n dec %ecx\n jz 4f\n dec %ecx\n jz 5f\n"
+	"6: hlt\n jmp 6b\n"
+	"1: mov $0xfe, %al\n out %al, $0x64\n jmp 7f\n"
+	"2: mov $6, %al\n mov $0xcf9, %dx\n out %al, %dx\n jmp 7f\n"
+	"3: mov $0xfe, %al\n mov $0x200000, %esi\n mov %al, (%rsi)\n mov $0x64, %dx\n"
+	"mov $1, %ecx\n rep outsb\n jmp 7f\n"
+	"4: mov $0x604, %dx\n mov $(1 << 13 | 5 << 10), %ax\n out %ax, %dx\n jmp 7f\n"
+	"5: mov $0x505, %dx\n mov $1, %al\n out %al, %dx\n"
+	"7: incl MAILBOX + 8\n out %al, $0x80\n jmp 7b\n");
+
 GUEST(count, "1: incl MAILBOX\n mov $0x80, %dx\n out %al, %dx\n jmp 1b\n");
 
 /* Start all the others, wait until each has said so, reset a few times, power off. */
@@ -144,6 +157,112 @@ static void each_way_to_reset(void **state)
 	assert_int_equal(status, 0);
 	assert_int_equal(*mailbox(0), 1);
 	unmake();
+}
+
+/* ---- behind a request ---- */
+
+enum onward {
+	BY_I8042,
+	BY_CF9,
+	BY_STRING, /* the i8042 again */
+	RESETS,
+	BY_S5 = RESETS,
+	BY_PANIC,
+	NO_MORE
+};
+
+/* Wait until the guest asked so often; a generous look at what it does while main does not. How often it asked. */
+static uint32_t asked(uint32_t times)
+{
+	for (unsigned i = 0; *mailbox(4) < times; i++) {
+		assert_true(i < 100000);
+		usleep(100);
+	}
+	usleep(20000);
+	assert_int_equal(*mailbox(8), 0);
+	return *mailbox(4);
+}
+
+static void turn_until(const char *state)
+{
+	for (unsigned i = 0; strcmp(machine_state_name(machine), state); i++) {
+		assert_true(i < 100000);
+		loop_turn(loop);
+		usleep(100);
+	}
+}
+
+static void ask(enum onward way, struct machine_config cfg)
+{
+	make(IMAGE(onward), cfg, NULL);
+	*mailbox(0) = way;
+	start();
+	assert_int_equal(asked(1), 1);
+}
+
+static void nothing_runs_behind_a_request_to_reset(void **state)
+{
+	(void)state;
+	for (enum onward way = 0; way < RESETS; way++) {
+		ask(way, (struct machine_config){ 0 });
+		for (unsigned i = 2; i < 10; i++) {
+			loop_turn(loop); /* one reset for one request */
+			assert_true(machine_running(machine));
+			assert_int_equal(asked(i), i);
+		}
+		*mailbox(0) = NO_MORE;
+		until(4, 10);
+		machine_request(machine, MACHINE_SHUTDOWN, "test ends it");
+		loop_run(loop);
+		assert_int_equal(status, 0);
+		assert_int_equal(*mailbox(8), 0);
+		unmake();
+	}
+}
+
+/* It waits for the reset, and for nothing else; nobody waits for it. */
+static void a_held_cpu_holds_nobody_up(void **state)
+{
+	(void)state;
+	ask(BY_I8042, (struct machine_config){ .cpus = 2 });
+	machine_request(machine, MACHINE_PAUSE, "test"); /* the reset comes first, and leaves it paused */
+	turn_until("paused");
+	machine_request(machine, MACHINE_RESUME, "test");
+	loop_turn(loop);
+	assert_true(machine_running(machine));
+	assert_in_range(asked(2), 2, 3);			    /* it may have asked again before the pause */
+	machine_request(machine, MACHINE_SHUTDOWN, "test ends it"); /* before the reset that it asked for */
+	loop_run(loop);
+	assert_int_equal(status, 0);
+	unmake();
+	ask(BY_CF9, (struct machine_config){ 0 });
+	unmake(); /* and nobody ever looked */
+	ask(BY_I8042, (struct machine_config){ .no_reboot = true });
+	loop_run(loop);
+	assert_int_equal(status, 0);
+	assert_int_equal(*mailbox(8), 0);
+	unmake();
+}
+
+static void nothing_runs_behind_the_end(void **state)
+{
+	static const char *const states[] = { [BY_S5] = "shutdown", [BY_PANIC] = "guest-panicked" };
+
+	(void)state;
+	for (enum onward way = BY_S5; way <= BY_PANIC; way++) {
+		ask(way, (struct machine_config){ .no_shutdown = true });
+		turn_until(states[way]);
+		machine_request(machine, MACHINE_RESUME, "test");
+		loop_turn(loop);
+		usleep(10000);
+		assert_int_equal(*mailbox(8), 0);
+		machine_request(machine, MACHINE_RESET, "test");
+		machine_request(machine, MACHINE_RESUME, "test");
+		loop_turn(loop);
+		assert_true(machine_running(machine));
+		assert_int_equal(asked(2), 2);
+		unmake();
+	}
 }
 
 static int refuse_reset(struct accel *a, const struct boot_cpu *boot, struct error *e)
@@ -469,6 +588,9 @@ int main(void)
 		cmocka_unit_test(string_output_and_poweroff),
 		cmocka_unit_test(what_is_not_there_reads_as_ones),
 		cmocka_unit_test(each_way_to_reset),
+		cmocka_unit_test(nothing_runs_behind_a_request_to_reset),
+		cmocka_unit_test(a_held_cpu_holds_nobody_up),
+		cmocka_unit_test(nothing_runs_behind_the_end),
 		cmocka_unit_test(a_reset_that_fails_ends_it),
 		cmocka_unit_test(triple_faults_are_said_ten_times_a_second),
 		cmocka_unit_test(no_shutdown_stops_and_a_reset_leads_on),
