@@ -14,7 +14,7 @@
 #define CLOSE_WAIT_MS 1000
 #define CAREFUL_WRITE 256
 #define RETRY_DELAY   (20 * NSEC_PER_MSEC) /* the descriptor cannot be watched */
-/* The other end hung up, the front end has no room for what it left behind: so long it may be read. */
+/* The other end of a connection hung up, the front end has no room for what it left behind: so long it may be read. */
 #define LINGER	      NSEC_PER_SEC
 
 uint64_t chardev_lost(const struct chardev *c)
@@ -312,6 +312,8 @@ static void read_input(struct chardev *c)
 		c->client.input(c->client.opaque, c->buf, (size_t)n);
 	if (c->hang_up)
 		hang_up(c);
+	else if (c->in_polls)
+		loop_post(c->loop, &c->want_post); /* until there is no room, or the end */
 }
 
 static void on_readable(struct watch *w, uint32_t events)
@@ -321,11 +323,14 @@ static void on_readable(struct watch *w, uint32_t events)
 	if (w->events & EPOLLIN) {
 		read_input(c);
 	} else if (events & (EPOLLHUP | EPOLLERR | EPOLLRDHUP)) {
-		/* It is gone, and may have left something that the front end has no room for yet. */
+		/*
+		 * It is gone, and may have left something that the front end has no room for yet: chardev_want() reads
+		 * on. A next connection does not wait for that for ever; where none can come, nothing is lost.
+		 */
 		watch_del(w);
 		if (!c->client.capacity)
 			hang_up(c);
-		else
+		else if (c->type->ended)
 			timer_arm(&c->linger, clock_now(CLOCK_HOST_NS) + LINGER);
 	}
 }

@@ -607,6 +607,79 @@ static void pipes(void **state)
 	unlink("p.out");
 }
 
+/* A descriptor of its own for 0 or 1; what was there is returned. */
+static int put_in_place(int fd, int at)
+{
+	int was = dup(at);
+
+	assert_int_equal(dup2(fd, at), at);
+	close(fd);
+	return was;
+}
+
+/* What was piped in is delivered whole, whenever the guest reads it; then there is no input, and output goes on. */
+static void standard_input_that_ends(void **state)
+{
+	int in[2], out[2], was_in, was_out;
+	char text[1000];
+
+	(void)state;
+	assert_int_equal(pipe(in) | pipe(out), 0);
+	was_in = put_in_place(in[0], 0);
+	was_out = put_in_place(out[1], 1);
+	plug("stdio,id=c", 5);
+	for (unsigned i = 0; i < sizeof(text); i++)
+		text[i] = (char)('a' + i % 26);
+	assert_int_equal(write(in[1], text, sizeof(text)), sizeof(text));
+	UNTIL(fe.len == 5);
+	close(in[1]);
+	settle();
+	usleep(1200000); /* longer than what a connection leaves behind is kept */
+	settle();
+	while (fe.len < sizeof(text)) {
+		size_t before = fe.len;
+
+		fe.capacity = 7;
+		chardev_want(fe.dev);
+		UNTIL(fe.len > before);
+		settle();
+	}
+	assert_memory_equal(fe.got, text, sizeof(text));
+	fe.capacity = 7;
+	chardev_want(fe.dev);
+	settle();
+	assert_int_equal(fe.len, sizeof(text));
+	assert_int_equal(fe.closed, 0);
+	assert_int_equal(send_text("still here"), 0);
+	expect(out[0], "still here");
+	unplug();
+	close(put_in_place(was_in, 0));
+	close(put_in_place(was_out, 1));
+	close(out[0]);
+}
+
+/* A file cannot be watched; it is read to its end all the same. */
+static void input_from_a_file(void **state)
+{
+	static uint8_t text[3 * 4096 + 1];
+	int fd;
+
+	(void)state;
+	for (unsigned i = 0; i < sizeof(text); i++)
+		text[i] = (uint8_t)(i * 7 >> 3);
+	fd = open("i", O_WRONLY | O_CREAT, 0600);
+	assert_int_equal(write(fd, text, sizeof(text)), sizeof(text));
+	close(fd);
+	plug("file,id=c,path=o,input-path=i", RING);
+	UNTIL(fe.len == sizeof(text));
+	assert_memory_equal(fe.got, text, sizeof(text));
+	settle();
+	assert_int_equal(fe.closed, 0);
+	unplug();
+	unlink("i");
+	unlink("o");
+}
+
 /* The name is said on stderr. */
 static void pty_name(char *name, size_t size)
 {
@@ -707,6 +780,8 @@ int main(void)
 		cmocka_unit_test(another_loop),
 		cmocka_unit_test(files),
 		cmocka_unit_test(pipes),
+		cmocka_unit_test(standard_input_that_ends),
+		cmocka_unit_test(input_from_a_file),
 		cmocka_unit_test(pseudo_terminals),
 		cmocka_unit_test(bad_options),
 	};
