@@ -51,7 +51,8 @@ struct file_opts {
 static const struct opt file_options[] = {
 	OPT_F(struct file_opts, path, "path", OPT_STR, .required = true, .arg = "path", .help = "the file, made anew"),
 	OPT_F(struct file_opts, append, "append", OPT_BOOL, .def = "off", .help = "keep what is in it"),
-	OPT_F(struct file_opts, input, "input-path", OPT_STR, .arg = "path", .help = "a FIFO, device or file to read from"),
+	OPT_F(struct file_opts, input, "input-path", OPT_STR, .arg = "path",
+	      .help = "a FIFO, device or file to read from"),
 	OPT_END,
 };
 
