@@ -10,6 +10,7 @@
 #include <stdlib.h>
 
 #include "ctl/cmdline.h"
+#include "ctl/dumpplan.h"
 #include "ctl/hubplan.h"
 #include "ctl/pairs.h"
 #include "ctl/types.h"
@@ -171,6 +172,11 @@ static struct planned *new_device(struct net_plan *plan, const struct net_item *
 			  from ? from->text : NULL);
 }
 
+static struct planned *new_dump(struct net_plan *plan, const struct net_item *from, struct error *err)
+{
+	return written_as(grow(&plan->dump, &plan->n_dumps, err), from->option, from->text);
+}
+
 struct planned *planned_new_netdev(struct net_plan *plan, const struct planned *like, struct error *err)
 {
 	return written_as(grow(&plan->netdev, &plan->n_netdevs, err), like->option, like->text);
@@ -308,6 +314,15 @@ static int plan_net_backend(struct net_plan *plan, struct net_item *item, const 
 									 (netdev->id ? 0 : invent_id(plan, netdev, err));
 }
 
+static int plan_plain(struct planned *p, struct net_item *item, struct error *err)
+{
+	if (!p)
+		return -ENOMEM;
+	p->list = item->list;
+	item->list = (struct opt_list){ 0 };
+	return planned_remember_id(p, err);
+}
+
 static int plan_net(struct net_plan *plan, struct net_item *item, struct error *err)
 {
 	const char *type = opt_list_take(&item->list, "type");
@@ -318,16 +333,9 @@ static int plan_net(struct net_plan *plan, struct net_item *item, struct error *
 		return plan_net_nic(plan, item, err);
 	if (!strcmp(type, "none"))
 		return opts_reject_rest(&item->list, (const struct opt *const[]){ NULL }, err);
+	if (!strcmp(type, "dump"))
+		return plan_plain(new_dump(plan, item, err), item, err);
 	return plan_net_backend(plan, item, type, err);
-}
-
-static int plan_plain(struct planned *p, struct net_item *item, struct error *err)
-{
-	if (!p)
-		return -ENOMEM;
-	p->list = item->list;
-	item->list = (struct opt_list){ 0 };
-	return planned_remember_id(p, err);
 }
 
 static int plan_item(struct net_plan *plan, struct net_item *item, struct error *err)
@@ -556,6 +564,7 @@ int net_plan_make(struct config *cfg, struct net_plan *plan, struct error *err)
 	return rc							       ?:
 		       plan_all_legacy(plan, cfg, err)			       ?:
 		       check_nics(plan, err)				       ?:
+		       dumpplan_objects(plan, cfg, err)			       ?:
 		       check_ids(plan->netdev, plan->n_netdevs, "netdev", err) ?:
 		       check_ids(plan->device, plan->n_devices, "device", err) ?:
 		       check_references(plan, err)			       ?:
@@ -575,5 +584,6 @@ void net_plan_free(struct net_plan *plan)
 {
 	free_planned(plan->netdev, plan->n_netdevs);
 	free_planned(plan->device, plan->n_devices);
+	free_planned(plan->dump, plan->n_dumps);
 	*plan = (struct net_plan){ 0 };
 }

@@ -28,8 +28,8 @@ struct planned {
 };
 
 struct net_plan {
-	struct planned *netdev, *device;
-	unsigned n_netdevs, n_devices;
+	struct planned *netdev, *device, *dump;
+	unsigned n_netdevs, n_devices, n_dumps;
 };
 
 int net_plan_make(struct config *cfg, struct net_plan *plan, struct error *err) __must_check;

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdio.h>
 
+#include "ctl/cmdline.h"
 #include "ctl/types.h"
 #include "object/creatable.h"
 
@@ -45,12 +46,20 @@ int objects_check_type(const char *type, struct error *err)
 	return creatable_class_find(type, err) ? 0 : -ENOENT;
 }
 
+static void prefix(const struct object_item *item, struct error *err)
+{
+	if (item->option)
+		cmdline_prefix(err, item->option, item->text);
+	else
+		error_prefix(err, "-object ");
+}
+
 int objects_add(struct config *cfg, struct error *err)
 {
 	for (unsigned i = 0; i < cfg->n_objects; i++) {
 		cfg->object[i].made = creatable_add(&cfg->object[i].list, err);
 		if (!cfg->object[i].made) {
-			error_prefix(err, "-object ");
+			prefix(&cfg->object[i], err);
 			return -EINVAL;
 		}
 	}

@@ -76,10 +76,11 @@ struct net_item {
 
 struct creatable;
 
-/* One -object. */
+/* One -object, or what stands for one. */
 struct object_item {
 	struct opt_list list;
-	struct creatable *made; /* that exists */
+	const char *option, *text; /* what the user wrote instead; NULL: -object */
+	struct creatable *made;	   /* that exists */
 };
 
 struct config {

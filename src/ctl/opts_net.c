@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "ctl/dumpplan.h"
 #include "ctl/nicopts.h"
 #include "ctl/options.h"
 #include "ctl/pairs.h"
@@ -133,6 +134,11 @@ static int add_net(struct config *cfg, const struct cmd *cmd, const char *arg, s
 	}
 	if (opt_list_wants_help(&item.list)) {
 		type = opt_list_take(&item.list, "type");
+		if (type && !strcmp(type, "dump")) {
+			printf("-net dump options:\n");
+			opts_help(stdout, net_dump_keys);
+			return CMDLINE_DONE;
+		}
 		if (type && strcmp(type, "help") && strcmp(type, "nic"))
 			return netdev_option_help(type, err);
 		printf("-net %s\n%s.\n", cmd->arg, cmd->help);
@@ -207,11 +213,12 @@ const struct cmd net_cmds[] = {
 		  "without any option of this group there is one virtio-net-pci device on user networking" },
 	{ .name = "net",
 	  .kind = CMD_CUSTOM,
-	  .arg = "nic|type[,option=value]...|none",
+	  .arg = "nic|type|dump[,option=value]...|none",
 	  .keys = net_nic_keys,
 	  .apply = add_net,
 	  .help = "The old pair of options: -net nic is the device, -net type the backend, and what has the same vlan= number "
-		  "(default 0) is joined; more than two by the hub of that number. -net none turns the default network off" },
+		  "(default 0) is joined; more than two by the hub of that number. -net dump,file=path writes down what goes through; "
+		  "-net dump,help. -net none turns the default network off" },
 	{ .name = "redir",
 	  .kind = CMD_CUSTOM,
 	  .arg = "[tcp|udp]:hostport:[guestaddr]:guestport",
