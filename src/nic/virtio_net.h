@@ -197,6 +197,7 @@ void vnet_rx_start(struct vnet_pair *p);
 void vnet_rx_stop(struct vnet_pair *p); /* gives collected chains back; a frame that is held stays so */
 void vnet_rx_kick(struct vnet_pair *p);
 void vnet_rx_drop_held(struct vnet_pair *p, enum net_drop why);
+void vnet_rx_takes_changed(struct vnet_pair *p); /* a frame that is held may need what the guest takes no more */
 
 /* ---- virtio_net_ctrl.c; loop ---- */
 void vnet_ctrl_kick(struct virtio_net *n);

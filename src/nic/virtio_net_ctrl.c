@@ -153,8 +153,10 @@ static bool offloads_command(struct virtio_net *n, uint8_t what, struct cmd *c)
 	bits = le64toh(bits);
 	if (bits & ~(n->vdev.guest_features & VNET_GUEST_OFFLOADS))
 		return false;
-	for (unsigned i = 0; i < n->n_pairs; i++)
+	for (unsigned i = 0; i < n->n_pairs; i++) {
 		net_takes_changed(&n->pair[i].client, vnet_guest_offloads(bits));
+		vnet_rx_takes_changed(&n->pair[i]);
+	}
 	return true;
 }
 

@@ -23,6 +23,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "base/csum.h"
 #include "base/iov.h"
 #include "nic/virtio_net.h"
 
@@ -369,11 +370,12 @@ static void deliver(struct vnet_pair *p, size_t len, const struct frame_meta *m)
 	consume(p, n, len);
 }
 
-/* Copy what lies in the spill slot to the collected chains, which are enough now. */
+/* Copy what lies in the spill slot, all of the frame if there was no room, to the collected chains, which are enough now. */
 static void unspill(struct vnet_pair *p, size_t len)
 {
 	struct vnet_rx *rx = &p->rx;
-	struct iov_cur cur = iov_cur(&rx->iov[rx->end], rx->last - rx->end);
+	unsigned at = rx->room ? rx->end : rx->first;
+	struct iov_cur cur = iov_cur(&rx->iov[at], rx->last - at);
 
 	iov_put(&cur, rx->spill, len - rx->room);
 }
@@ -503,6 +505,42 @@ void vnet_rx_drop_held(struct vnet_pair *p, enum net_drop why)
 	net_drop_rx(&p->client, why);
 }
 
+/* The frame's first part, which lies in the collected chains, moves to the spill slot too: all of it is in host memory. */
+static void rescue_held(struct vnet_rx *rx)
+{
+	memmove(rx->spill + rx->room, rx->spill, rx->held_len - rx->room);
+	iov_read_at(&rx->iov[rx->first], rx->end - rx->first, 0, rx->spill, rx->room);
+	rx->room = 0;
+}
+
+/* Fill in the checksum of a frame that is not to be cut. False: the metadata has no place for one. */
+static bool finish_held(struct vnet_rx *rx)
+{
+	struct frame_meta *m = &rx->held_meta;
+	size_t at = (size_t)m->csum_start + m->csum_offset;
+	uint16_t sum;
+
+	if (m->gso || at + sizeof(sum) > rx->held_len)
+		return false;
+	rescue_held(rx);
+	sum = (uint16_t)~csum_fold(csum_add(0, rx->spill + m->csum_start, rx->held_len - m->csum_start));
+	sum = sum ? sum : 0xffff;
+	memcpy(rx->spill + at, &sum, sizeof(sum));
+	*m = (struct frame_meta){ 0 };
+	return true;
+}
+
+void vnet_rx_takes_changed(struct vnet_pair *p)
+{
+	struct vnet_rx *rx = &p->rx;
+
+	if (!rx->holding || !(frame_needs(&rx->held_meta) & ~p->client.takes) || finish_held(rx))
+		return;
+	/* There is one place for a frame that waits, and it would become many. */
+	vnet_rx_drop_held(p, NET_DROP_OFFLOAD);
+	net_wake_peer(&p->client, NET_WAKE_ROOM);
+}
+
 /* There may be buffers now. */
 static void retry_held(struct vnet_pair *p)
 {
@@ -554,13 +592,15 @@ void vnet_rx_start(struct vnet_pair *p)
 {
 	struct vnet_rx *rx = &p->rx;
 
-	/* Its first part lay in buffers that were given back. */
-	vnet_rx_drop_held(p, NET_DROP_STOPPED);
 	arena_clear(rx);
 	rx->ready = p->rxq->q.running;
 	rx->starved = false;
 	if (rx->ready)
 		virtq_kick_disable(&p->rxq->q);
+	else
+		vnet_rx_drop_held(p, NET_DROP_STOPPED);
+	if (rx->holding) /* the kick that follows every start tries again */
+		timer_arm(&rx->patience, clock_now(CLOCK_VM_NS) + PATIENCE_NS);
 	net_wake_peer(&p->client, NET_WAKE_ROOM);
 }
 
@@ -569,8 +609,10 @@ void vnet_rx_stop(struct vnet_pair *p)
 	struct vnet_rx *rx = &p->rx;
 
 	rx->ready = false;
-	if (rx->holding)
+	if (rx->holding) {
 		timer_cancel(&rx->patience);
+		rescue_held(rx);
+	}
 	while (rx->c_last > rx->c_first)
 		virtq_unpop(&p->rxq->q, &rx->chain[--rx->c_last].head, 1);
 	arena_clear(rx);
