@@ -504,6 +504,21 @@ static bool ring(const struct map *m, uint64_t addr, unsigned size, uint64_t val
 	return false;
 }
 
+static bool post_write(struct region *r, uint64_t off, uint64_t value, unsigned size)
+{
+	for (unsigned i = 0; i < r->n_posted; i++) {
+		struct posted_register *p = &r->posted[i];
+
+		if (p->offset != off || p->width != size)
+			continue;
+		SCHED_POINT();
+		atomic_store(&p->value, value);
+		p->posted(p);
+		return true;
+	}
+	return false;
+}
+
 bool space_write(struct space *s, uint64_t addr, unsigned size, uint64_t value)
 {
 	const struct map *m;
@@ -518,7 +533,7 @@ bool space_write(struct space *s, uint64_t addr, unsigned size, uint64_t value)
 	value &= size_mask(size);
 	if (m->n_bells && ring(m, addr, size, value))
 		return true;
-	if (!admit(r, addr, size))
+	if (!admit(r, addr, size) || post_write(r->region, addr - r->start + r->offset, value, size))
 		return true;
 	if (r->region->ops->write)
 		region_write(r->region, addr - r->start + r->offset, value, size);

@@ -12,6 +12,8 @@
  *
  * Doorbells: a {offset, width, value} of a region that becomes an ioeventfd while the region is mapped, if the
  * accelerator can; where it cannot (qtest), a matching write signals the same eventfd. No handler call either way.
+ *
+ * What a write does is done on the vCPU, by the region's policy, but for posted registers, which are a loop's.
  */
 #ifndef MEM_SPACE_H
 #define MEM_SPACE_H
@@ -49,6 +51,21 @@ struct doorbell {
 	int fd; /* eventfd, owned by the device; < 0: not in use now */
 };
 
+/*
+ * A posted register: it belongs to a loop, and a vCPU carries nothing out for it (a tail pointer whose write starts
+ * transmission). A write of its width leaves the value here, the last one only, and tells the loop, by no handler and
+ * under no lock; other widths, and reads, go to the handlers. Where the value does not matter a doorbell is cheaper.
+ *
+ * The value is there before posted() is called, so that a post function of the loop that loads it sees this write or
+ * a later one. It is the guest's: load it once, and check it.
+ */
+struct posted_register {
+	uint64_t offset;
+	uint8_t width;
+	void (*posted)(struct posted_register *r); /* the writing vCPU's thread: loop_post(), and nothing that waits */
+	_Atomic uint64_t value;
+};
+
 struct region {
 	const char *name;
 	uint64_t size;
@@ -58,6 +75,8 @@ struct region {
 	struct mutex *lock; /* REGION_DEVICE */
 	const struct doorbell *bells;
 	unsigned n_bells;
+	struct posted_register *posted; /* few of them: each write looks through them */
+	unsigned n_posted;
 	counter refused; /* accesses that did not fit the rule */
 };
 
@@ -83,7 +102,10 @@ void space_set_doorbell_ops(struct space *s, const struct doorbell_ops *ops, voi
 void space_begin(struct space *s);
 void space_commit(struct space *s);
 int space_map(struct space *s, struct region *r, uint64_t base, int priority) __must_check; /* -EINVAL: does not fit */
-/* The region must stay until those inside the old map have left: epoch_synchronize() before it is freed. */
+/*
+ * The region must stay until those inside the old map have left: epoch_synchronize() before it is freed. Until then a
+ * posted register may still be written, so the loop's post is taken back behind that.
+ */
 void space_unmap(struct space *s, struct region *r);
 /*
  * A mapped region changed its doorbell table (fds): what differs is bound anew at the next commit. An fd that is to be

@@ -686,6 +686,114 @@ static void spaces(void)
 	sched_spawn("main", space_main, NULL);
 }
 
+/*
+ * ---- posted registers: the loop sees the last write of each vCPU, and none behind the removal of the region ----
+ */
+
+#define WRITES 4
+
+static struct posted_register tail_reg[2];
+static struct tail {
+	struct post post;
+	uint64_t seen;
+	unsigned runs;
+} tail[2];
+static struct region tail_region;
+static unsigned tail_threads[2], tail_writes;
+static bool tail_gone, tail_removed;
+
+static void tail_posted(struct posted_register *r)
+{
+	EXPECT(!tail_gone);
+	loop_post(net, &tail[r - tail_reg].post);
+}
+
+static void tail_post(struct post *p)
+{
+	struct tail *t = container_of(p, struct tail, post);
+	uint64_t now;
+
+	EXPECT(!tail_gone && loop_here(net));
+	SCHED_POINT();
+	now = atomic_load(&tail_reg[t - tail].value);
+	EXPECT(now >= t->seen);
+	t->seen = now;
+	t->runs++;
+}
+
+/* Each vCPU has a register of its own. */
+static void tail_vcpu(void *arg)
+{
+	struct tail *t = arg;
+	struct epoch_reader *r = &reader[t - tail];
+	uint64_t base = (uint64_t)(t - tail) * 4;
+
+	wait_loop_up(net);
+	for (uint64_t i = 1; i <= WRITES; i++) {
+		epoch_enter(r);
+		tail_writes++;
+		EXPECT(space_write(space, SHARED + base, 4, i) || tail_removed);
+		epoch_leave(r);
+	}
+}
+
+static bool tails_seen(void *arg)
+{
+	(void)arg;
+	return tail[0].seen == WRITES && tail[1].seen == WRITES;
+}
+
+static void take_back(void *arg)
+{
+	(void)arg;
+	for (unsigned i = 0; i < 2; i++)
+		loop_unpost(net, &tail[i].post);
+}
+
+static void tail_main(void *arg)
+{
+	(void)arg;
+	wait_loop_up(net);
+	if (sched_random(2)) {
+		/* Nothing here wakes the loop: a write that is not seen is a deadlock. */
+		sched_wait_for(tails_seen, NULL, "the last writes have been seen");
+		EXPECT(tail[0].runs + tail[1].runs <= tail_writes);
+	}
+	tail_removed = true;
+	space_unmap(space, &tail_region);
+	epoch_synchronize();
+	loop_call(net, take_back, NULL);
+	tail_gone = true;
+	for (unsigned i = 0; i < 2; i++)
+		sched_join(tail_threads[i]);
+	end_loop(net, net_thread);
+	epoch_synchronize();
+	space_free(space);
+	for (unsigned i = 0; i < 2; i++)
+		epoch_unregister(&reader[i]);
+}
+
+static void tails(void)
+{
+	tail_writes = 0;
+	tail_gone = tail_removed = false;
+	net = new_loop("net0");
+	net_thread = spawn_loop(net);
+	space = space_new("memory", BIT(32), false);
+	memset(tail, 0, sizeof(tail));
+	tail_region = simple_region("tails", 1);
+	tail_region.posted = tail_reg;
+	tail_region.n_posted = 2;
+	EXPECT(!space_map(space, &tail_region, SHARED, 0));
+	for (unsigned i = 0; i < 2; i++) {
+		tail_reg[i] = (struct posted_register){ .offset = 4 * i, .width = 4, .posted = tail_posted };
+		post_init(&tail[i].post, tail_post);
+		epoch_register(&reader[i]);
+		tail_threads[i] = sched_spawn(i ? "vcpu1" : "vcpu0", tail_vcpu, &tail[i]);
+	}
+	sched_spawn("main", tail_main, NULL);
+}
+
 /* ---- the detector itself: a deadlock is found, and says who waits for whom ---- */
 
 static struct mutex control = MUTEX_INIT;
@@ -731,7 +839,7 @@ static const struct {
 	void (*start)(void);
 } scenarios[] = {
 	{ "posts", posts },   { "calls", calls }, { "watches", watches }, { "clocks", clocks },
-	{ "epochs", epochs }, { "waits", waits }, { "spaces", spaces },
+	{ "epochs", epochs }, { "waits", waits }, { "spaces", spaces },	  { "tails", tails },
 };
 
 static void run_seed(unsigned scenario, uint64_t seed)

@@ -408,6 +408,70 @@ static void unbound_doorbells_are_rung_by_writes(void **state)
 	}
 }
 
+/* ---- posted registers ---- */
+
+static unsigned told;
+
+static void tell(struct posted_register *r)
+{
+	told++;
+	note("p@%x=%llx ", (unsigned)r->offset, (unsigned long long)atomic_load(&r->value));
+}
+
+static void posted_registers_call_no_handler(void **state)
+{
+	struct posted_register tails[] = { { .offset = 0x18, .width = 4, .posted = tell },
+					   { .offset = 0x1c, .width = 4, .posted = tell } };
+	struct region r = region("r", 0x100, &any_ops), above = region("above", 4, &any_ops);
+	struct mutex control = MUTEX_INIT;
+	uint64_t v;
+
+	(void)state;
+	r.policy = REGION_DEVICE;
+	r.lock = &control;
+	r.posted = tails;
+	r.n_posted = 2;
+	told = 0;
+	assert_int_equal(space_map(space, &r, 0x1000, 0), 0);
+	/* Somebody is in the device meanwhile: nobody waits for him. */
+	mutex_lock(&control);
+	assert_true(space_write(space, 0x1018, 4, 0x123456789));
+	assert_true(space_write(space, 0x101c, 4, 7));
+	assert_true(space_write(space, 0x1018, 4, 5));
+	mutex_unlock(&control);
+	assert_trace("p@18=23456789 p@1c=7 p@18=5 ");
+	assert_int_equal(told, 3);
+	assert_int_equal(tails[0].value, 5);
+	/* What is read is the device's to say, and so is what a write of another width or address does. */
+	assert_true(space_read(space, 0x1018, 4, &v));
+	assert_true(space_write(space, 0x1018, 2, 9));
+	assert_true(space_write(space, 0x1018, 8, 9));
+	assert_true(space_write(space, 0x1019, 4, 9));
+	assert_true(space_write(space, 0x1020, 4, 9));
+	assert_trace("r4@18 w2@18=9 w8@18=9 w4@19=9 w4@20=9 ");
+	assert_int_equal(told, 3);
+	assert_int_equal(tails[0].value, 5);
+	/* Hidden by another region, or moved: it goes with its own. */
+	assert_int_equal(space_map(space, &above, 0x1018, 1), 0);
+	assert_true(space_write(space, 0x1018, 4, 8));
+	assert_trace("w4@0=8 ");
+	space_unmap(space, &above);
+	space_unmap(space, &r);
+	assert_int_equal(space_map(space, &r, 0x2000, 0), 0);
+	assert_false(space_write(space, 0x1018, 4, 8));
+	assert_true(space_write(space, 0x2018, 4, 8));
+	assert_trace("p@18=8 ");
+	/* The rule of the region comes first. */
+	r.ops = &byte_ops;
+	assert_true(space_write(space, 0x2018, 4, 6));
+	assert_trace("p@18=6 ");
+	r.ops = &(struct region_ops){ noted_read, noted_write, 8, 8, false };
+	assert_true(space_write(space, 0x2018, 4, 4));
+	assert_trace("");
+	assert_int_equal(counter_get(&r.refused), 1);
+	mutex_destroy(&control);
+}
+
 #define T(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -424,6 +488,7 @@ int main(void)
 		T(random_maps_match_the_model),
 		T(doorbells_follow_the_map),
 		T(unbound_doorbells_are_rung_by_writes),
+		T(posted_registers_call_no_handler),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
