@@ -13,20 +13,18 @@
 #include <linux/sockios.h>
 #include <poll.h>
 #include <signal.h>
-#include <spawn.h>
 #include <stdio.h>
 #include <sys/ioctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "backend/script.h"
 #include "base/log.h"
 
 #define SOCK_FD	   3
 #define READY_NS   (20 * NSEC_PER_SEC)
 #define LOOK_MS	   5 /* between two looks at whether it has read */
 #define MANY_READS 16
-
-extern char **environ;
 
 /* ---- its words ---- */
 
@@ -96,13 +94,7 @@ static void listen_to_the_rest(struct passt_child *p)
 static int spawn(struct passt_child *p, char *const argv[], int sock, int words)
 {
 	posix_spawn_file_actions_t files;
-	posix_spawnattr_t attr;
-	sigset_t none, pipes;
-	int rc;
 
-	sigemptyset(&none);
-	sigemptyset(&pipes);
-	sigaddset(&pipes, SIGPIPE);
 	posix_spawn_file_actions_init(&files);
 	/* In this order: neither of the two may be overwritten before it has been copied. */
 	posix_spawn_file_actions_adddup2(&files, words, STDERR_FILENO);
@@ -110,16 +102,7 @@ static int spawn(struct passt_child *p, char *const argv[], int sock, int words)
 	posix_spawn_file_actions_adddup2(&files, STDERR_FILENO, STDOUT_FILENO);
 	posix_spawn_file_actions_addopen(&files, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
 	posix_spawn_file_actions_addclosefrom_np(&files, SOCK_FD + 1);
-	posix_spawnattr_init(&attr);
-	posix_spawnattr_setsigmask(&attr, &none);
-	posix_spawnattr_setsigdefault(&attr, &pipes);
-	posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSID);
-	rc = posix_spawnp(&p->pid, argv[0], &files, &attr, argv, environ);
-	posix_spawn_file_actions_destroy(&files);
-	posix_spawnattr_destroy(&attr);
-	if (rc)
-		p->pid = 0;
-	return rc;
+	return program_spawn(&p->pid, argv, &files, POSIX_SPAWN_SETSID);
 }
 
 int passt_child_start(struct passt_child *p, char *const argv[], int sock, struct loop *loop, struct error *err)

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Running the user's programs. The child says by a close-on-exec pipe if it could not be executed. */
+/*
+ * Running the user's programs. One that is waited for says by a close-on-exec pipe if it could not be executed; of one
+ * that runs beside us posix_spawn() knows.
+ */
 #include "backend/script.h"
 
 #include <errno.h>
@@ -99,4 +102,25 @@ int program_run(char *const argv[], int keep_fd, unsigned timeout_ms, struct err
 	close(report[0]);
 	status = wait_for(pid, timeout_ms);
 	return judge(path, status, exec_errno, timeout_ms, err);
+}
+
+int program_spawn(pid_t *pid, char *const argv[], posix_spawn_file_actions_t *files, short flags)
+{
+	posix_spawnattr_t attr;
+	sigset_t none, pipes;
+	int rc;
+
+	sigemptyset(&none);
+	sigemptyset(&pipes);
+	sigaddset(&pipes, SIGPIPE);
+	posix_spawnattr_init(&attr);
+	posix_spawnattr_setsigmask(&attr, &none);
+	posix_spawnattr_setsigdefault(&attr, &pipes);
+	posix_spawnattr_setflags(&attr, (short)(flags | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF));
+	rc = posix_spawnp(pid, argv[0], files, &attr, argv, environ);
+	posix_spawn_file_actions_destroy(files);
+	posix_spawnattr_destroy(&attr);
+	if (rc)
+		*pid = 0;
+	return rc;
 }

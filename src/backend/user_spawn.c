@@ -14,7 +14,6 @@
 #include <limits.h>
 #include <sched.h>
 #include <signal.h>
-#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
@@ -22,6 +21,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "backend/script.h"
 #include "user/proto.h"
 
 #ifndef VWIRE_LIBEXECDIR
@@ -177,26 +177,15 @@ int user_spawn(struct user_child *c, int ctl, struct error *err)
 
 int user_spawn_command(struct user_child *c, const char *command, int fd, struct error *err)
 {
-	char *argv[] = { "sh", "-c", (char *)command, NULL };
+	char *argv[] = { "/bin/sh", "-c", (char *)command, NULL };
 	posix_spawn_file_actions_t files;
-	posix_spawnattr_t attr;
-	sigset_t none, pipes;
 	int rc;
 
-	sigemptyset(&none);
-	sigemptyset(&pipes);
-	sigaddset(&pipes, SIGPIPE);
 	posix_spawn_file_actions_init(&files);
 	posix_spawn_file_actions_adddup2(&files, fd, 0);
 	posix_spawn_file_actions_adddup2(&files, fd, 1);
 	posix_spawn_file_actions_addclosefrom_np(&files, 3);
-	posix_spawnattr_init(&attr);
-	posix_spawnattr_setsigmask(&attr, &none);
-	posix_spawnattr_setsigdefault(&attr, &pipes);
-	posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETPGROUP);
-	rc = posix_spawn(&c->pid, "/bin/sh", &files, &attr, argv, environ);
-	posix_spawn_file_actions_destroy(&files);
-	posix_spawnattr_destroy(&attr);
+	rc = program_spawn(&c->pid, argv, &files, POSIX_SPAWN_SETPGROUP);
 	if (rc)
 		return fail(err, rc, "cannot run %s: %s", command, errno_str(rc));
 	c->pidns = false;

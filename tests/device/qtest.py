@@ -14,27 +14,10 @@ import sys
 import tempfile
 import time
 
+sys.path.insert(0, os.path.join(os.environ["VWIRE_SRC"], "tests"))
+from harness import *  # noqa: E402,F403
+
 VWIRE = os.path.join(os.environ["VWIRE_BUILD"], "vwire")
-SKIP = 77
-
-
-def skip(why):
-    print(why)
-    sys.exit(SKIP)
-
-
-class Failure(Exception):
-    pass
-
-
-def check(condition, what):
-    if not condition:
-        raise Failure(what)
-
-
-def equal(got, want, what):
-    if got != want:
-        raise Failure(f"{what}: {got!r}, expected {want!r}")
 
 
 class QTest:
@@ -477,16 +460,3 @@ class Tap:
 
 def frame(dst, src, payload, kind=b"\x88\xb5"):
     return dst + src + kind + payload
-
-
-def run_tests(tests):
-    """Run functions one by one, say what failed; exit status as tests/run wants it."""
-    failed = 0
-    for test in tests:
-        try:
-            test()
-            print(f"ok    {test.__name__}", flush=True)
-        except Failure as failure:
-            failed += 1
-            print(f"FAIL  {test.__name__}: {failure}", flush=True)
-    sys.exit(1 if failed else 0)

@@ -13,15 +13,13 @@ import subprocess
 import sys
 import time
 
+sys.path.insert(0, os.path.join(os.environ["VWIRE_SRC"], "tests"))
+from harness import *  # noqa: E402,F403
+
 VWIRE = os.path.join(os.environ["VWIRE_BUILD"], "vwire")
 PACKET_VNET_HDR = 15
 SOL_PACKET = 263
 CLONE_NEWNS, CLONE_NEWNET = 0x20000, 0x40000000
-
-
-def skip(why):
-    print(why)
-    sys.exit(77)
 
 
 def need(*programs):
@@ -43,20 +41,6 @@ def isolate():
 
 def run(command):
     subprocess.run(command.split(), check=True)
-
-
-class Failure(Exception):
-    pass
-
-
-def equal(got, want, what):
-    if got != want:
-        raise Failure(f"{what}: {got!r}, expected {want!r}")
-
-
-def check(condition, what):
-    if not condition:
-        raise Failure(what)
 
 
 def wait_for(condition, what, seconds=30):
@@ -211,15 +195,3 @@ def capinfos(file):
     result = subprocess.run(["capinfos", "-Mcr", file], capture_output=True, text=True, check=False)
     check(result.returncode == 0, f"capinfos {file}: {result.stderr}")
     return int(next(line.split()[-1] for line in result.stdout.splitlines() if line.startswith("Number of packets")))
-
-
-def run_tests(tests):
-    failed = 0
-    for test in tests:
-        try:
-            test()
-            print(f"ok    {test.__name__}", flush=True)
-        except Failure as failure:
-            failed += 1
-            print(f"FAIL  {test.__name__}: {failure}", flush=True)
-    sys.exit(1 if failed else 0)
