@@ -30,6 +30,7 @@ struct expected {
 	int tci; /* -1: no tag */
 	uint16_t csum_start;
 	uint32_t len;
+	bool twice;
 };
 
 struct model_port {
@@ -74,6 +75,7 @@ static void check(bool ok, const char *what)
 struct sent {
 	unsigned from, src, dst; /* dst == STATIONS: everybody; above: a group */
 	int tci;
+	bool twice; /* behind the tag there is another, or the first bytes of one */
 	uint32_t seq, len;
 	struct frame_meta meta;
 };
@@ -91,7 +93,7 @@ static int enter(const struct sent *s)
 
 	if (!vlans)
 		return 0;
-	if (p->cfg.vlan.mode == VLAN_ACCESS && vid)
+	if (p->cfg.vlan.mode == VLAN_ACCESS && (vid || s->twice))
 		return -1;
 	if (!vid)
 		vid = p->cfg.vlan.tag;
@@ -120,7 +122,7 @@ static void expect(struct model_port *p, const struct sent *s, int vlan)
 
 	check(p->n_want < EXPECTED, "the test's own limit");
 	*e = (struct expected){ s->seq, tci, s->meta.needs_csum ? (uint16_t)(s->meta.csum_start + shift) : 0,
-				s->len + (uint32_t)shift };
+				s->len + (uint32_t)shift, s->twice };
 }
 
 static void model(const struct sent *s)
@@ -140,7 +142,8 @@ static void model(const struct sent *s)
 
 		if (i == s->from || !p->joined || (to >= 0 ? to != (int)i : vlans && !p->carries[vlan]))
 			continue;
-		expect(p, s, vlan);
+		if (!s->twice || leave(p, s, vlan) >= 0)
+			expect(p, s, vlan);
 	}
 }
 
@@ -160,7 +163,8 @@ static bool is_it(const struct fake_frame *g, const struct expected *e)
 {
 	size_t at = e->tci >= 0 ? 18 : 14;
 
-	if (g->len != e->len || get32(g->bytes + at) != e->seq || get16(g->bytes + at - 2) != 0x88b5)
+	if (g->len != e->len || get32(g->bytes + at) != e->seq ||
+	    get16(g->bytes + at - 2) != (e->twice ? ETH_VLAN : 0x88b5))
 		return false;
 	if (e->tci >= 0 && (get16(g->bytes + 12) != ETH_VLAN || get16(g->bytes + 14) != e->tci))
 		return false;
@@ -234,7 +238,7 @@ static size_t make(const struct sent *s, uint8_t *p)
 		put16(p + 14, (unsigned)s->tci);
 		at = 16;
 	}
-	put16(p + at, 0x88b5);
+	put16(p + at, s->twice ? ETH_VLAN : 0x88b5);
 	put32(p + at + 2, s->seq);
 	for (size_t i = at + 6; i < s->len; i++)
 		p[i] = (uint8_t)(s->seq + i - at - 2);
@@ -250,6 +254,7 @@ static struct sent choose(unsigned from)
 
 	if (b & 0x80)
 		s.tci = (b & 0x40) && c == 255 ? 4095 : (int)(vids[b % VIDS] | (b & 0x30) << 8);
+	s.twice = s.tci >= 0 && c % 8 == 5;
 	s.len = head_len(&s) + 4 + c * 8;
 	if (b & 0x08)
 		s.meta = (struct frame_meta){ .needs_csum = true, .csum_start = c & 1 ? 12 : 18, .csum_offset = 2 };
