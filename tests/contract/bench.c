@@ -111,24 +111,31 @@ static void add_filter(struct bench *b, const char *object)
 	opt_list_free(&l);
 }
 
-void bench_open(struct bench *b, const char *netdev, void (*after)(struct bench *b))
+static struct net_client *make_backend(struct bench *b, const char *netdev)
 {
 	struct error err = { 0 };
 
-	fds_before = count_fds() - inherited;
-	inherited = 0;
 	b->loop = loop_new("test", &err);
 	assert_non_null(b->loop);
 	if (try_netdev(b->loop, netdev, &err)) {
 		print_error("%s: %s\n", netdev, err.msg);
 		assert_true(false);
 	}
-	b->back = net_client_find("net0", 0);
+	return net_client_find("net0", 0);
+}
+
+void bench_open(struct bench *b, const char *netdev, void (*after)(struct bench *b))
+{
+	struct error err = { 0 };
+
+	fds_before = count_fds() - inherited;
+	inherited = 0;
+	b->back = b->make ? b->make(b) : make_backend(b, netdev);
 	if (b->prepare)
 		b->prepare(b);
 	if (b->object)
 		add_filter(b, b->object);
-	b->nic = fake_new("nic0", NET_KIND_NIC, &fake_lender_ops, b->loop);
+	b->nic = fake_new("nic0", b->make ? NET_KIND_BACKEND : NET_KIND_NIC, &fake_lender_ops, b->loop);
 	assert_int_equal(net_connect(&b->nic->c, b->back, &err), 0);
 	if (after)
 		after(b);
@@ -171,12 +178,24 @@ static void remove_far_end(void)
 	}
 }
 
+static void close_made(struct bench *b)
+{
+	assert_true(net_account_balanced(&b->nic->c.tx));
+	fake_free(b->nic);
+	b->unmake(b);
+	assert_int_equal(count_fds(), fds_before);
+}
+
 void bench_close(struct bench *b)
 {
 	struct error err;
 
 	net_quiesce(&b->nic->c);
 	check_accounts(b);
+	if (b->make) {
+		close_made(b);
+		return;
+	}
 	if (b->filter)
 		creatable_del(b->filter);
 	b->filter = NULL;
@@ -206,7 +225,9 @@ bool until(struct bench *b, bool (*cond)(struct bench *b, unsigned arg), unsigne
 	while (!cond(b, arg)) {
 		if (now_ms() >= end)
 			return false;
-		if (!loop_turn(b->loop))
+		bool did = loop_turn(b->loop);
+
+		if (!(b->turn && b->turn(b)) && !did)
 			usleep(200);
 	}
 	return true;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * A wire with a real backend at one end and a fake NIC (fake_net.h) at the other, in a network namespace of its own. The
- * NIC is the host 10.0.2.15; the backend's side answers ARP and ping as 10.0.2.2, whatever it is.
+ * NIC is the host 10.0.2.15; the backend's side answers ARP and ping as 10.0.2.2, whatever it is. Or, with make(), a
+ * real NIC at the end where else a backend is.
  */
 #ifndef BENCH_H
 #define BENCH_H
@@ -12,6 +13,9 @@ struct creatable;
 
 struct bench {
 	struct loop *loop;
+	struct net_client *(*make)(struct bench *b); /* the client under test, and b->loop; NULL: a backend */
+	void (*unmake)(struct bench *b);	     /* both, after the fake */
+	bool (*turn)(struct bench *b);		     /* the far side's part beside the loop's; true: it did something */
 	const char *object; /* -object options of a filter that bench_open() puts into the wire; or NULL */
 	void (*prepare)(struct bench *b); /* what that needs: character devices; or NULL */
 	struct creatable *filter;	  /* that is there */

@@ -12,6 +12,9 @@ static int setup(void **state)
 	(void)state;
 	if (row->before)
 		row->before();
+	b->make = row->make;
+	b->unmake = row->unmake;
+	b->turn = row->turn;
 	b->object = row->object;
 	b->prepare = row->prepare;
 	bench_open(b, row->netdev, row->after);
@@ -257,5 +260,5 @@ int suite_run(const struct row *r)
 	};
 
 	row = r;
-	return cmocka_run_group_tests_name(r->netdev, tests, NULL, NULL);
+	return cmocka_run_group_tests_name(r->netdev ?: r->type, tests, NULL, NULL);
 }

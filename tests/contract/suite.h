@@ -6,8 +6,11 @@
 #include "bench.h"
 
 struct row {
-	const char *type;		  /* there may be several of one */
-	const char *netdev;		  /* options, with id=net0 */
+	const char *type;   /* there may be several of one */
+	const char *netdev; /* options, with id=net0; or make, unmake, turn (bench.h) */
+	struct net_client *(*make)(struct bench *b);
+	void (*unmake)(struct bench *b);
+	bool (*turn)(struct bench *b);
 	const char *object;		  /* of a filter: its options */
 	void (*prepare)(struct bench *b); /* and what it needs */
 	void (*after)(struct bench *b);	  /* what the far end needs */

@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * NICs under the contract of net clients: the real device in this process, with a guest whose driver answers ARP and
+ * ping as 10.0.2.2, as the far end of a backend does.
+ */
+#ifndef NIC_GUEST_H
+#define NIC_GUEST_H
+
+#include "bench.h"
+
+/* For struct bench: make, unmake and turn. */
+struct net_client *virtio_net_make(struct bench *b);
+void virtio_net_unmake(struct bench *b);
+bool virtio_net_turn(struct bench *b);
+
+#endif
