@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Numbered frames in the rings of user networking, for the tests of the ring: what was put in is known by its number. */
+/*
+ * Numbered frames in the rings of user networking, for the tests of the ring: what was put in is known by its number.
+ */
 #ifndef TESTS_RING_FRAMES_H
 #define TESTS_RING_FRAMES_H
 

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Backends whose wire is a datagram socket: -netdev dgram, and -netdev socket with udp=, mcast= and a fd= for datagrams.
- * This file finds out which sockets that means and opens them; dgram_io.h moves the frames.
+ * Backends whose wire is a datagram socket: -netdev dgram, and -netdev socket with udp=, mcast= and a fd= for
+ * datagrams. This file finds out which sockets that means and opens them; dgram_io.h moves the frames.
  *
  * A unicast peer is one address: what comes from elsewhere is dropped (spoof), for a datagram says of itself where it
- * comes from and needs no connection. That is no protection from one who can forge addresses, and a group has none at all.
+ * comes from and needs no connection. That is no protection from one who can forge addresses, and a group has none at
+ * all.
  */
 #include "backend/dgram.h"
 

@@ -12,8 +12,8 @@ struct dgram_pair {
 };
 
 /*
- * Open a socket bound to the first address of local that has the family of one of remote's. *here is that, *peer the other
- * one, to which the socket is not connected. Main thread.
+ * Open a socket bound to the first address of local that has the family of one of remote's. *here is that, *peer the
+ * other one, to which the socket is not connected. Main thread.
  */
 int dgram_bind(const struct dgram_pair *p, struct endpoint *here, struct endpoint *peer,
 	       struct error *err) __must_check;

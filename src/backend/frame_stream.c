@@ -336,9 +336,9 @@ static void make_space(struct frame_stream *s)
 }
 
 /*
- * How many bytes to ask for: all that there is room for; but a long frame is read to its end, and the length of the next
- * one with it. Then no part of a long frame is ever moved, and the same bytes of memory, which the processor has near, are
- * used for each.
+ * How many bytes to ask for: all that there is room for; but a long frame is read to its end, and the length of the
+ * next one with it. Then no part of a long frame is ever moved, and the same bytes of memory, which the processor has
+ * near, are used for each.
  */
 static size_t portion(const struct frame_stream *s)
 {

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * -netdev l2tpv3: a static pseudowire (RFC 3931) over UDP or IP, with neither set-up nor keep-alive: both ends are told
- * sessions and cookies. l2tpv3_format.h has the header, dgram_io.h moves the frames; this file makes them out of options.
+ * sessions and cookies. l2tpv3_format.h has the header, dgram_io.h moves the frames; this file makes them out of
+ * options.
  *
  * What is heard must come from the peer's address and have our session and cookie. Over IP the kernel gives a copy of
  * every datagram between two addresses to each tunnel that there is: those of the others are dropped as `session`.

@@ -3,8 +3,8 @@
  * -netdev passt: the host's network through passt(1), which vwire starts.
  *
  * passt gets one end of a socketpair and speaks the framing of socket and stream on it; the options are its own, handed
- * on. When it dies, or speaks nonsense, it is ended, the link goes down, and another one is started after a while (100 ms,
- * doubled each time; after RETRIES in a row, once a minute).
+ * on. When it dies, or speaks nonsense, it is ended, the link goes down, and another one is started after a while (100
+ * ms, doubled each time; after RETRIES in a row, once a minute).
  */
 #include "backend/passt.h"
 

@@ -133,8 +133,8 @@ int parse_bool(const char *s, bool *out, struct error *err) __must_check;
 int parse_uint(const char *s, uint64_t min, uint64_t max, uint64_t *out, struct error *err) __must_check;
 int parse_size(const char *s, char default_suffix, uint64_t *out, struct error *err) __must_check;
 /*
- * A decimal number, perhaps with a fraction, and one of the units (ends with a NULL name; "" is no unit), whose value is what
- * one of it stands for; rounded down. -EINVAL: no number, or another unit; -ERANGE: more than max.
+ * A decimal number, perhaps with a fraction, and one of the units (ends with a NULL name; "" is no unit), whose value
+ * is what one of it stands for; rounded down. -EINVAL: no number, or another unit; -ERANGE: more than max.
  */
 struct unit {
 	const char *name;

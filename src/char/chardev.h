@@ -82,8 +82,8 @@ int chardev_send(struct chardev *c, const struct iovec *iov, unsigned cnt);
 void chardev_want(struct chardev *c);
 
 /*
- * What the other end sends makes no sense: its connection is over, as if it had ended by itself, as soon as the callback
- * that this is called from has returned. The loop.
+ * What the other end sends makes no sense: its connection is over, as if it had ended by itself, as soon as the
+ * callback that this is called from has returned. The loop.
  */
 void chardev_hang_up(struct chardev *c);
 

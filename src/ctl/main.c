@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The program: options, then one thing after the other as bring_up() says, then the main loop until the end, then all of
- * it in reverse. When something fails, what is there by then is taken down again: no tap, socket, file or helper
+ * The program: options, then one thing after the other as bring_up() says, then the main loop until the end, then all
+ * of it in reverse. When something fails, what is there by then is taken down again: no tap, socket, file or helper
  * remains.
  */
 #include <stdio.h>

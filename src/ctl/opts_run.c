@@ -143,7 +143,8 @@ const struct cmd run_cmds[] = {
 	{ .name = "S",
 	  .kind = CMD_FLAG,
 	  .offset = offsetof(struct config, paused),
-	  .help = "Do not start the processors" },
+	  .help = "Do not start the processors; there is no monitor yet by which they could be started later, so the "
+		  "guest never runs, and a signal ends vwire at once" },
 	{ .name = "nodefaults",
 	  .kind = CMD_FLAG,
 	  .offset = offsetof(struct config, nodefaults),

@@ -7,8 +7,8 @@
 #include "loop/loop.h"
 
 /*
- * Types, drivers, ids, options and properties, as far as they can be judged before anything is made; -global's are put in.
- * Comes before the others.
+ * Types, drivers, ids, options and properties, as far as they can be judged before anything is made; -global's are put
+ * in. Comes before the others.
  */
 int wiring_check(struct net_plan *plan, const struct config *cfg, struct error *err) __must_check;
 

@@ -4,8 +4,8 @@
  * big-endian; if both ends agree on that, the length of a vnet header, 32 bits big-endian too; then so many bytes, the
  * vnet header among them.
  *
- * The other end is not to be trusted: a length that no frame has is no reason to allocate or to wait for so much, but the
- * end of the connection.
+ * The other end is not to be trusted: a length that no frame has is no reason to allocate or to wait for so much, but
+ * the end of the connection.
  */
 #ifndef NET_CHR_FRAMES_H
 #define NET_CHR_FRAMES_H

@@ -66,8 +66,8 @@ static int check_target(const struct dump_file *f, int fd, const struct stat *st
 }
 
 /*
- * Descriptor, or -errno. *made: it was not there. The first name is the user's, whatever it leads to; the others we make
- * up, and who can write to the folder must not choose by a link what they write over.
+ * Descriptor, or -errno. *made: it was not there. The first name is the user's, whatever it leads to; the others we
+ * make up, and who can write to the folder must not choose by a link what they write over.
  */
 static int open_target(struct dump_file *f, uint32_t index, struct stat *st, bool *made, struct error *err)
 {

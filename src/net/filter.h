@@ -4,22 +4,23 @@
  *
  *	netdev <-> | near  filter  far | <-> ... further filters ... <-> NIC (or hub port)
  *
- * A filter has two net clients for each queue of its netdev; a frame that enters one leaves by the other. Without a filter
- * the two ends are peers of each other, and so they are while a filter's status is off: it costs nothing then. Links,
- * carriers, offloads, start and quiesce go through it without its doing (net/client.h).
+ * A filter has two net clients for each queue of its netdev; a frame that enters one leaves by the other. Without a
+ * filter the two ends are peers of each other, and so they are while a filter's status is off: it costs nothing then.
+ * Links, carriers, offloads, start and quiesce go through it without its doing (net/client.h).
  *
  * There are two sorts:
- *  - one that watches (dump, mirror) has `see`. All frames go through at once; it hands the window of who takes them on to
- *    who gives them, so a frame from a tap still goes straight into guest memory.
- *  - one that interferes (buffer, impairment, redirector) has `send`. It decides on each frame, so none of it may lie in
- *    guest memory before: it lends no window, and who gives frames fills one in host memory (net/wire.c).
+ *  - one that watches (dump, mirror) has `see`. All frames go through at once; it hands the window of who takes them on
+ *    to who gives them, so a frame from a tap still goes straight into guest memory.
+ *  - one that interferes (buffer, impairment, redirector) has `send`. It decides on each frame, so none of it may lie
+ *    in guest memory before: it lends no window, and who gives frames fills one in host memory (net/wire.c).
  * In directions that queue= leaves out both sorts hand everything through.
  *
- * A direction is as QEMU has it, from the netdev's point of view: rx goes to the netdev, tx comes from it. The filters of a
- * netdev are ordered from head, next to it, to tail.
+ * A direction is as QEMU has it, from the netdev's point of view: rx goes to the netdev, tx comes from it. The filters
+ * of a netdev are ordered from head, next to it, to tail.
  *
- * The account, at each of the two clients: a frame is rx.in and rx.out where it enters, tx.in and tx.out where it leaves.
- * What a filter holds or drops is held or dropped in the rx of the client where it entered; what it makes is made there too.
+ * The account, at each of the two clients: a frame is rx.in and rx.out where it enters, tx.in and tx.out where it
+ * leaves. What a filter holds or drops is held or dropped in the rx of the client where it entered; what it makes is
+ * made there too.
  */
 #ifndef NET_FILTER_H
 #define NET_FILTER_H
@@ -68,7 +69,9 @@ struct filter {
 	unsigned n_ports;
 };
 
-/* What became of frames that were handed on: of the last `of` that were seen, `dropped` were, for (one of them) `why`. */
+/*
+ * What became of frames that were handed on: of the last `of` that were seen, `dropped` were, for (one of them) `why`.
+ */
 struct filter_fate {
 	unsigned of, dropped;
 	enum net_drop why;
@@ -94,8 +97,8 @@ struct filter_class {
 	void (*see)(struct filter_port *p, enum filter_dir d, const struct iovec *iov, unsigned cnt, size_t len,
 		    const struct frame_meta *m);
 	/*
-	 * After each see(), if the filter wants it. Exact for frames that come one at a time. Of a batch only the number of
-	 * those that were dropped is known; after one with losses the next ones are handed on frame by frame.
+	 * After each see(), if the filter wants it. Exact for frames that come one at a time. Of a batch only the
+	 * number of those that were dropped is known; after one with losses the next ones are handed on frame by frame.
 	 */
 	void (*fate)(struct filter_port *p, enum filter_dir d, const struct filter_fate *fate);
 

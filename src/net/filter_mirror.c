@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * filter-mirror. It only watches: a copy that the device does not take is missed, and counted. Without vnet headers in its
- * messages a frame that is still to be cut or checksummed is lowered for the copy alone; the frame goes on as it is.
+ * filter-mirror. It only watches: a copy that the device does not take is missed, and counted. Without vnet headers in
+ * its messages a frame that is still to be cut or checksummed is lowered for the copy alone; the frame goes on as it
+ * is.
  */
 #include "net/filter_mirror.h"
 

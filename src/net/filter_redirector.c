@@ -6,9 +6,9 @@
  * entered. While the device has no room the giver keeps his frames; while nobody is at its other end they are dropped
  * (peer-gone).
  *
- * In. What comes from indev goes on in those directions as if it had come through here: it is tx.in of the client where it
- * leaves. In both directions, if both are chosen. Bytes are read into one buffer; its first frame stays there, held, until
- * it has gone in every direction, and nothing more is taken from the device than the buffer has room for.
+ * In. What comes from indev goes on in those directions as if it had come through here: it is tx.in of the client where
+ * it leaves. In both directions, if both are chosen. Bytes are read into one buffer; its first frame stays there, held,
+ * until it has gone in every direction, and nothing more is taken from the device than the buffer has room for.
  *
  * Several queues share the devices; frames that come in go on by the first one.
  */

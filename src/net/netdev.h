@@ -28,7 +28,9 @@ void netdev_help(FILE *out);
 
 /* Create from a parsed list with type= and id= (taken here): "-netdev". Errors are prefixed with type and id. */
 int netdev_add(struct opt_list *l, struct loop *loop, struct error *err) __must_check;
-/* Would netdev_add() take type, id and options, as far as that is to be known without making anything? The list stays. */
+/*
+ * Would netdev_add() take type, id and options, as far as that is to be known without making anything? The list stays.
+ */
 int netdev_check(const struct opt_list *l, struct error *err) __must_check;
 int netdev_del(const char *id, struct error *err) __must_check;
 

@@ -370,7 +370,10 @@ static void deliver(struct vnet_pair *p, size_t len, const struct frame_meta *m)
 	consume(p, n, len);
 }
 
-/* Copy what lies in the spill slot, all of the frame if there was no room, to the collected chains, which are enough now. */
+/*
+ * Copy what lies in the spill slot, all of the frame if there was no room, to the collected chains, which are enough
+ * now.
+ */
 static void unspill(struct vnet_pair *p, size_t len)
 {
 	struct vnet_rx *rx = &p->rx;
@@ -505,7 +508,9 @@ void vnet_rx_drop_held(struct vnet_pair *p, enum net_drop why)
 	net_drop_rx(&p->client, why);
 }
 
-/* The frame's first part, which lies in the collected chains, moves to the spill slot too: all of it is in host memory. */
+/*
+ * The frame's first part, which lies in the collected chains, moves to the spill slot too: all of it is in host memory.
+ */
 static void rescue_held(struct vnet_rx *rx)
 {
 	memmove(rx->spill + rx->room, rx->spill, rx->held_len - rx->room);

@@ -8,8 +8,8 @@
  *
  *   frames N seconds S cpu_ns N lost N
  *
- * cpu_ns is the time that all threads of the VMM were on a processor, user and system. -w is the most frames that are on
- * their way; what does not come out for half a second is lost. A wire is
+ * cpu_ns is the time that all threads of the VMM were on a processor, user and system. -w is the most frames that are
+ * on their way; what does not come out for half a second is lost. A wire is
  *
  *   tcp:PORT  unix:PATH	a stream to connect to, each frame with its length in front
  *   pair			a socketpair of that kind; @A@ or @B@ in the VMM's arguments is the number of its end

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * A wire with a real backend at one end and a fake NIC (fake_net.h) at the other, in a network namespace of its own. The
- * NIC is the host 10.0.2.15; the backend's side answers ARP and ping as 10.0.2.2, whatever it is. Or, with make(), a
- * real NIC at the end where else a backend is.
+ * A wire with a real backend at one end and a fake NIC (fake_net.h) at the other, in a network namespace of its own.
+ * The NIC is the host 10.0.2.15; the backend's side answers ARP and ping as 10.0.2.2, whatever it is. Or, with make(),
+ * a real NIC at the end where else a backend is.
  */
 #ifndef BENCH_H
 #define BENCH_H

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The contract of net clients, held against a tap with every kind of filter in its wire. A kind without a row fails the test. */
+/*
+ * The contract of net clients, held against a tap with every kind of filter in its wire. A kind without a row fails the
+ * test.
+ */
 #include "../unit/unit.h"
 
 #include "char/chardev.h"

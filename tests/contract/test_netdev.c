@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The contract of net clients, held against every kind of backend there is. A kind without a row here fails the test. */
+/*
+ * The contract of net clients, held against every kind of backend there is. A kind without a row here fails the test.
+ */
 #include "../unit/unit.h"
 
 #include <netinet/in.h>
@@ -268,7 +270,10 @@ static void pair_of(int type)
 	bench_inherits(1);
 }
 
-/* passt hands pings on to the host, here to an address of its own; it takes addresses from where the default route leads. */
+/*
+ * passt hands pings on to the host, here to an address of its own; it takes addresses from where the default route
+ * leads.
+ */
 static void passt_uplink(void)
 {
 	FILE *f = fopen("/proc/sys/net/ipv4/ping_group_range", "w");

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Whose memory it is. The device may write into receive buffers from when they are posted until they come back, into the
- * acknowledgement of a control command, and into the used rings of queues that run; into nothing else, ever, and after a
- * reset into nothing at all. A driver and a wire do what they like, by chance: frames of all sizes and offloads, chains of
- * all shapes, changes of offloads and of the link, quiet periods, DMA off and on, time that passes, resets with whatever is
- * in flight. All the while RAM is compared with what the driver knows of it.
+ * Whose memory it is. The device may write into receive buffers from when they are posted until they come back, into
+ * the acknowledgement of a control command, and into the used rings of queues that run; into nothing else, ever, and
+ * after a reset into nothing at all. A driver and a wire do what they like, by chance: frames of all sizes and
+ * offloads, chains of all shapes, changes of offloads and of the link, quiet periods, DMA off and on, time that passes,
+ * resets with whatever is in flight. All the while RAM is compared with what the driver knows of it.
  */
 #include <errno.h>
 #include <stdlib.h>

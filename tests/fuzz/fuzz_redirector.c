@@ -2,8 +2,8 @@
 /*
  * What the other end of a filter-redirector's indev may send: a stream of messages, right or wrong, cut anywhere.
  *
- * The first byte of the input says how the stream is cut: bit 0, with vnet headers; the rest, bytes of a piece. The frames
- * that come out must not depend on that, and the first wrong length must end them.
+ * The first byte of the input says how the stream is cut: bit 0, with vnet headers; the rest, bytes of a piece. The
+ * frames that come out must not depend on that, and the first wrong length must end them.
  */
 #include <stdio.h>
 #include <stdlib.h>

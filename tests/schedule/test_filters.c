@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Filters that come and go in a wire whose loop runs in a thread of its own, under traffic both ways: the main thread puts
- * them in, turns them off and on, takes them out, starts and stops the wire, and looks at it. Accounts are exact whenever
- * nothing moves, and the two ends are peers again when the last filter is gone.
+ * Filters that come and go in a wire whose loop runs in a thread of its own, under traffic both ways: the main thread
+ * puts them in, turns them off and on, takes them out, starts and stops the wire, and looks at it. Accounts are exact
+ * whenever nothing moves, and the two ends are peers again when the last filter is gone.
  */
 #include "../unit/unit.h"
 

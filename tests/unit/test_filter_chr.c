@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* filter-mirror and filter-redirector: frames as messages on a socket, whole, in pieces, wrong, and at ends that are slow. */
+/*
+ * filter-mirror and filter-redirector: frames as messages on a socket, whole, in pieces, wrong, and at ends that are
+ * slow.
+ */
 #include "unit.h"
 
 #include <fcntl.h>
