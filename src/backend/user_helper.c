@@ -2,6 +2,7 @@
 /* One life of vwire-user: see user_helper.h. */
 #include "backend/user_helper.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -172,6 +173,15 @@ static int send_step(struct user_helper *h, int memfd)
 	return rc;
 }
 
+static int guestfwd_error(const struct user_guestfwd_rule *r, int code, const char *why, struct error *err)
+{
+	struct in_addr a = { r->fwd.addr };
+	char addr[INET_ADDRSTRLEN];
+
+	return fail(err, code, "guestfwd=tcp:%s:%u-cmd:%.127s: %s", inet_ntop(AF_INET, &a, addr, sizeof(addr)),
+		    r->fwd.port, r->command, why);
+}
+
 /* The error of the request that was refused, in the words of the option that it came from. */
 static int refused(struct user_helper *h, struct error *err)
 {
@@ -185,7 +195,7 @@ static int refused(struct user_helper *h, struct error *err)
 	}
 	i -= n->n_fwd;
 	if (h->step >= 2 && i < n->n_guestfwd)
-		return fail(err, code, "guestfwd=%.127s: %s", n->guestfwd[i].text, h->last.text);
+		return guestfwd_error(&n->guestfwd[i], code, h->last.text, err);
 	return fail(err, code, "%s", h->last.text);
 }
 

@@ -468,6 +468,7 @@ int machine_init_buses(struct machine *m, struct loop *(*place)(void *arg), void
 
 	if (r < 0)
 		return r;
+	m->pci.bus.alias = "pcie.0"; /* as on q35, which is a name of this board too */
 	make_devices(m);
 	m->board_up = true;
 	r = map_all(m);

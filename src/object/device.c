@@ -68,7 +68,7 @@ struct bus *bus_find(const char *type, const char *name)
 	list_for_each(b, &buses, node) {
 		if (type && strcmp(b->type, type))
 			continue;
-		if (name ? !strcmp(b->name, name) : !b->full)
+		if (!name ? !b->full : !strcmp(b->name, name) || (b->alias && !strcmp(b->alias, name)))
 			return b;
 	}
 	return NULL;

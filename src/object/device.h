@@ -45,8 +45,9 @@ struct device_class {
 
 /* A bus belongs to the device (or board) that makes it; kinds of bus embed it. */
 struct bus {
-	const char *type; /* "PCI", "virtio" */
-	char name[32];	  /* "pci.0" */
+	const char *type;  /* "PCI", "virtio" */
+	char name[32];	   /* "pci.0" */
+	const char *alias; /* another name that users may give for it, or NULL */
 	struct object *owner;
 	struct list devices; /* of struct device, bus_node */
 	struct list node;    /* in the list of all buses */
