@@ -1,27 +1,34 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * panel: frames through a VMM without a guest, in at one socket and out at another.
+ * panel: frames through one VMM without a guest, or through a row of them.
  *
- *   panel [-s BYTES] [-t SECONDS] [-w FRAMES] -a WIRE -b WIRE -- VMM ARG...
+ *   panel [-s BYTES] [-g] [-t SECONDS] [-w FRAMES] [-x COUNT] -a WIRE -b WIRE -- VMM ARG... [-- VMM ARG...]
  *
- * Starts the VMM, sends frames into wire a as fast as they go, takes them from wire b, and prints one line:
+ * Starts the VMMs, sends frames into wire a as fast as they go, takes them from wire b, and prints one line:
  *
- *   frames N seconds S cpu_ns N lost N
+ *   frames N seconds S cpu_ns N instructions N lost N probes N
  *
- * cpu_ns is the time that all threads of the VMM were on a processor, user and system. -w is the most frames that are
- * on their way; what does not come out for half a second is lost. A wire is
+ * cpu_ns is the time that all threads of the VMMs were on a processor, user and system; instructions is what the
+ * processor counted meanwhile, -1 where it has no counter. -w is the most frames that are on their way; what does not
+ * come out for half a second is lost. probes are frames that were sent before the first one came through. -g: TCP frames
+ * with their segmentation left to others; the segments may come out, a frame is complete with its payload. A wire is
  *
- *   tcp:PORT  unix:PATH	a stream to connect to, each frame with its length in front
- *   pair			a socketpair of that kind; @A@ or @B@ in the VMM's arguments is the number of its end
- *   udp:NEAR:FAR		datagrams between two ports of 127.0.0.1
- *   dgram:NEAR:FAR		the same between two paths
+ *   pair		a stream in a socketpair, each frame with its length in front; @A@ or @B@ in an argument of a VMM is
+ *			the number of its end
+ *   packet:NAME	a network interface, by a packet socket with a vnet header
  *
- * each with +HEX behind it for bytes that stand in front of every frame (datagrams: a tunnel's header).
+ * -x: so many further pairs, @X0@, @X1@, ..., by which every frame has to come too.
+ *
+ * The second VMM is started a moment after the first, which it may connect to, and again and again if nothing comes.
  */
 #include <arpa/inet.h>
 #include <dirent.h>
 #include <errno.h>
-#include <netinet/tcp.h>
+#include <linux/if_packet.h>
+#include <linux/perf_event.h>
+#include <linux/virtio_net.h>
+#include <net/ethernet.h>
+#include <net/if.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -30,206 +37,298 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
-#include <sys/un.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "util.h"
 
 #define FRAME_MAX  66000
+#define HEADERS	   54 /* Ethernet, IPv4, TCP */
+#define SEGMENT	   1446
 #define BURST	   64
 #define STREAM_BUF (256 * 1024)
+#define ENDS	   16
+#define VMMS	   2
+#define THREADS	   64
 #define READY_NS   20000000000ull
+#define START_NS   300000000ull
+#define AGAIN_NS   3000000000ull
 #define LOST_NS	   500000000ull
 
 struct wire {
 	char *spec;
 	int fd, vmm_fd; /* vmm_fd: of a pair, the VMM's end */
 	bool stream;
-	uint8_t head[300];
-	size_t head_len;
+	uint64_t received, payload; /* frames that came; bytes of segments that make no frame yet */
+	size_t have, len; /* of the frame that is coming: bytes so far, with its length word, and its length */
+	uint8_t word[4];
 };
 
 static size_t size = 64;
+static bool segmented;
 static double seconds = 1;
 static uint64_t window = 512;
-static struct wire a, b;
-static pid_t vmm;
+static struct wire a, b, extra[ENDS];
+static unsigned extras;
 
-static uint64_t sent, received, lost;
+static struct {
+	char **argv;
+	pid_t pid;
+} vmm[VMMS];
+static unsigned vmms;
+
+static uint64_t sent, lost;
 
 /* ---- wires ---- */
 
-static void set_address(struct sockaddr_un *un, const char *path)
+static void open_pair(struct wire *w)
 {
-	*un = (struct sockaddr_un){ .sun_family = AF_UNIX };
-	if (snprintf(un->sun_path, sizeof(un->sun_path), "%s", path) >= (int)sizeof(un->sun_path))
-		die("%s: too long for a socket", path);
-}
-
-static struct sockaddr_in port_address(int port)
-{
-	return (struct sockaddr_in){ .sin_family = AF_INET,
-				     .sin_port = htons((uint16_t)port),
-				     .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
-}
-
-static int connect_stream(const char *spec)
-{
-	struct sockaddr_in in = port_address(atoi(spec + 4));
-	uint64_t end = now_ns() + READY_NS;
-	struct sockaddr_un un;
-	bool tcp = !strncmp(spec, "tcp:", 4);
-	int fd, one = 1;
-
-	if (!tcp)
-		set_address(&un, spec + 5);
-	for (;;) {
-		fd = socket(tcp ? AF_INET : AF_UNIX, SOCK_STREAM, 0);
-		if (connect(fd, tcp ? (struct sockaddr *)&in : (struct sockaddr *)&un, tcp ? sizeof(in) : sizeof(un)) ==
-		    0)
-			break;
-		close(fd);
-		if (now_ns() > end || waitpid(vmm, NULL, WNOHANG) == vmm)
-			die("%s: the VMM does not listen", spec);
-		usleep(10000);
-	}
-	if (tcp)
-		setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
-	return fd;
-}
-
-static int open_udp(const char *spec)
-{
-	struct sockaddr_in near = port_address(atoi(spec)), far;
-	const char *colon = strchr(spec, ':');
-	int fd = socket(AF_INET, SOCK_DGRAM, 0), buf = 8 << 20;
-
-	if (!colon)
-		die("udp:%s: expected udp:NEAR:FAR", spec);
-	far = port_address(atoi(colon + 1));
-	setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &buf, sizeof(buf));
-	if (bind(fd, (struct sockaddr *)&near, sizeof(near)) < 0 ||
-	    connect(fd, (struct sockaddr *)&far, sizeof(far)) < 0)
-		die("udp:%s: %s", spec, strerror(errno));
-	return fd;
-}
-
-/* The far end may not be there yet: frames are sent to its address. */
-static struct sockaddr_un far_path[2];
-
-static int open_dgram(struct wire *w, char *spec)
-{
-	char *colon = strchr(spec, ':');
-	struct sockaddr_un near;
-	int fd = socket(AF_UNIX, SOCK_DGRAM, 0), buf = 8 << 20;
-
-	if (!colon)
-		die("dgram:%s: expected dgram:NEAR:FAR", spec);
-	*colon = 0;
-	set_address(&near, spec);
-	set_address(&far_path[w == &b], colon + 1);
-	unlink(spec);
-	setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &buf, sizeof(buf));
-	if (bind(fd, (struct sockaddr *)&near, sizeof(near)) < 0)
-		die("dgram:%s: %s", spec, strerror(errno));
-	return fd;
-}
-
-/* Before the VMM starts: what it may find there. */
-static void prepare(struct wire *w)
-{
-	char *plus = strrchr(w->spec, '+');
 	int fd[2];
 
-	for (const char *hex = plus ? plus + 1 : ""; hex[0] && hex[1] && w->head_len < sizeof(w->head); hex += 2) {
-		unsigned byte;
-
-		if (sscanf(hex, "%2x", &byte) != 1)
-			die("%s: bytes in hex are wanted behind +", w->spec);
-		w->head[w->head_len++] = (uint8_t)byte;
-	}
-	if (plus)
-		*plus = 0;
-	w->fd = w->vmm_fd = -1;
-	w->stream = !strncmp(w->spec, "tcp:", 4) || !strncmp(w->spec, "unix:", 5) || !strcmp(w->spec, "pair");
-	if (!strcmp(w->spec, "pair")) {
-		if (socketpair(AF_UNIX, SOCK_STREAM, 0, fd) < 0)
-			die("socketpair: %s", strerror(errno));
-		w->fd = fd[0];
-		w->vmm_fd = fd[1];
-	} else if (!strncmp(w->spec, "udp:", 4)) {
-		w->fd = open_udp(w->spec + 4);
-	} else if (!strncmp(w->spec, "dgram:", 6)) {
-		w->fd = open_dgram(w, w->spec + 6);
-	} else if (!w->stream) {
-		die("%s: no such kind of wire", w->spec);
-	}
+	if (socketpair(AF_UNIX, SOCK_STREAM, 0, fd) < 0)
+		die("socketpair: %s", strerror(errno));
+	w->fd = fd[0];
+	w->vmm_fd = fd[1];
+	w->stream = true;
 }
 
-static void start_vmm(char **argv)
+static void open_packet(struct wire *w, const char *name)
 {
-	char number[2][16];
+	struct sockaddr_ll at = { .sll_family = AF_PACKET, .sll_ifindex = (int)if_nametoindex(name) };
+	int one = 1, buf = 64 << 20;
+
+	w->fd = socket(AF_PACKET, SOCK_RAW, 0);
+	w->vmm_fd = -1;
+	at.sll_protocol = w == &b ? htons(segmented ? ETH_P_IP : 0x88b5) : 0;
+	setsockopt(w->fd, SOL_SOCKET, SO_RCVBUFFORCE, &buf, sizeof(buf));
+	if (!at.sll_ifindex || setsockopt(w->fd, SOL_PACKET, PACKET_VNET_HDR, &one, sizeof(one)) < 0 ||
+	    /* Behind the queueing discipline nobody cuts segments. */
+	    (!segmented && setsockopt(w->fd, SOL_PACKET, PACKET_QDISC_BYPASS, &one, sizeof(one)) < 0) ||
+	    bind(w->fd, (struct sockaddr *)&at, sizeof(at)) < 0)
+		die("%s: %s", w->spec, strerror(errno));
+}
+
+static void open_wire(struct wire *w)
+{
+	if (!strcmp(w->spec, "pair"))
+		open_pair(w);
+	else if (!strncmp(w->spec, "packet:", 7))
+		open_packet(w, w->spec + 7);
+	else
+		die("%s: no such kind of wire", w->spec);
+}
+
+/* ---- the VMMs ---- */
+
+static void put_number(char **arg, const char *name, int number)
+{
+	char *at = strstr(*arg, name), *text;
+
+	if (!at)
+		return;
+	if (asprintf(&text, "%.*s%d%s", (int)(at - *arg), *arg, number, at + strlen(name)) < 0)
+		die("no memory");
+	*arg = text;
+}
+
+static void put_numbers(char **argv)
+{
+	char name[16];
 
 	for (char **p = argv; *p; p++) {
-		const struct wire *w[2] = { &a, &b };
-
-		for (unsigned i = 0; i < 2; i++) {
-			char *at = strstr(*p, i ? "@B@" : "@A@"), *text;
-
-			snprintf(number[i], sizeof(number[i]), "%d", w[i]->vmm_fd);
-			if (!at)
-				continue;
-			if (asprintf(&text, "%.*s%s%s", (int)(at - *p), *p, number[i], at + 3) < 0)
-				die("no memory");
-			*p = text;
+		put_number(p, "@A@", a.vmm_fd);
+		put_number(p, "@B@", b.vmm_fd);
+		for (unsigned i = 0; i < extras; i++) {
+			snprintf(name, sizeof(name), "@X%u@", i);
+			put_number(p, name, extra[i].vmm_fd);
 		}
 	}
-	vmm = fork();
-	if (vmm)
-		return;
-	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	close(STDOUT_FILENO);
-	dup2(STDERR_FILENO, STDOUT_FILENO);
-	if (a.fd >= 0)
-		close(a.fd);
-	if (b.fd >= 0)
-		close(b.fd);
-	execvp(argv[0], argv);
-	die("%s: %s", argv[0], strerror(errno));
 }
 
-static void finish(struct wire *w)
+static void start_vmm(unsigned i)
 {
-	if (w->vmm_fd >= 0)
-		close(w->vmm_fd);
-	if (w->fd < 0)
-		w->fd = connect_stream(w->spec);
+	vmm[i].pid = fork();
+	if (vmm[i].pid)
+		return;
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	dup2(STDERR_FILENO, STDOUT_FILENO);
+	close(a.fd);
+	close(b.fd);
+	for (unsigned k = 0; k < extras; k++)
+		close(extra[k].fd);
+	execvp(vmm[i].argv[0], vmm[i].argv);
+	die("%s: %s", vmm[i].argv[0], strerror(errno));
+}
+
+static void start_vmms(void)
+{
+	for (unsigned i = 0; i < vmms; i++) {
+		if (i)
+			usleep(START_NS / 1000);
+		put_numbers(vmm[i].argv);
+		start_vmm(i);
+	}
+}
+
+static void start_again(unsigned i)
+{
+	kill(vmm[i].pid, SIGKILL);
+	waitpid(vmm[i].pid, NULL, 0);
+	start_vmm(i);
+}
+
+static void end_vmms(void)
+{
+	for (unsigned i = 0; i < vmms; i++)
+		kill(vmm[i].pid, SIGTERM);
+	for (unsigned i = 0; i < vmms; i++)
+		waitpid(vmm[i].pid, NULL, 0);
+}
+
+/* ---- what they cost ---- */
+
+struct cost {
+	uint64_t ns;
+	pid_t tid[THREADS];
+	unsigned threads;
+};
+
+static void add_children(pid_t pid, pid_t tid, struct cost *c);
+
+/* All threads of a process and of the processes that it started. */
+static void add_process(pid_t pid, struct cost *c)
+{
+	char path[64];
+	struct dirent *e;
+	DIR *d;
+
+	snprintf(path, sizeof(path), "/proc/%d/task", (int)pid);
+	d = opendir(path);
+	if (!d)
+		return;
+	while ((e = readdir(d))) {
+		pid_t tid = (pid_t)atoi(e->d_name);
+
+		if (!tid || c->threads == THREADS)
+			continue;
+		c->tid[c->threads++] = tid;
+		add_children(pid, tid, c);
+	}
+	closedir(d);
+}
+
+static void add_children(pid_t pid, pid_t tid, struct cost *c)
+{
+	char path[64], text[512], *p, *end;
+
+	snprintf(path, sizeof(path), "/proc/%d/task/%d/children", (int)pid, (int)tid);
+	p = read_text(path, text, sizeof(text));
+	for (long child; (child = strtol(p, &end, 10)) > 0; p = end)
+		add_process((pid_t)child, c);
+}
+
+static struct cost cost_now(void)
+{
+	struct cost c = { 0 };
+	char path[64], text[128];
+
+	for (unsigned i = 0; i < vmms; i++)
+		add_process(vmm[i].pid, &c);
+	for (unsigned i = 0; i < c.threads; i++) {
+		snprintf(path, sizeof(path), "/proc/%d/schedstat", (int)c.tid[i]);
+		c.ns += strtoull(read_text(path, text, sizeof(text)), NULL, 10);
+	}
+	return c;
+}
+
+static int open_counter(pid_t tid)
+{
+	struct perf_event_attr attr = { .type = PERF_TYPE_HARDWARE,
+					.size = sizeof(attr),
+					.config = PERF_COUNT_HW_INSTRUCTIONS };
+
+	return (int)syscall(SYS_perf_event_open, &attr, tid, -1, -1, 0);
+}
+
+static long long read_counters(const int *fd, unsigned n)
+{
+	long long sum = 0, value;
+
+	for (unsigned i = 0; i < n; i++) {
+		if (fd[i] < 0 || read(fd[i], &value, sizeof(value)) != sizeof(value))
+			return -1;
+		sum += value;
+	}
+	return sum;
 }
 
 /* ---- frames in ---- */
 
-static uint8_t frame[FRAME_MAX];
+struct tcp_frame {
+	struct virtio_net_hdr vnet;
+	uint8_t bytes[FRAME_MAX];
+};
+
+static struct tcp_frame frame;
 static uint8_t stream_out[STREAM_BUF];
 static size_t unit, stream_len, stream_at; /* bytes of a frame with its length; of a run of frames; gone of it */
+
+static void put16(size_t at, unsigned value)
+{
+	frame.bytes[at] = (uint8_t)(value >> 8);
+	frame.bytes[at + 1] = (uint8_t)value;
+}
+
+static unsigned sum16(size_t at, size_t len, unsigned sum)
+{
+	for (size_t i = 0; i < len; i += 2)
+		sum += (unsigned)frame.bytes[at + i] << 8 | frame.bytes[at + i + 1];
+	while (sum >> 16)
+		sum = (sum & 0xffff) + (sum >> 16);
+	return sum;
+}
+
+/* A TCP frame whose checksum is of the pseudo header alone. */
+static void make_segmented(void)
+{
+	static const uint8_t ip[] = "\x45\0\0\0\0\1\x40\0\x40\6\0\0\x0a\0\0\1\x0a\0\0\2";
+	static const uint8_t tcp[] = "\0\x50\0\x5a\0\0\0\1\0\0\0\1\x50\x10\4\0\0\0\0\0";
+
+	put16(12, ETH_P_IP);
+	memcpy(frame.bytes + 14, ip, 20);
+	put16(16, (unsigned)size - 14);
+	put16(24, ~sum16(14, 20, 0) & 0xffff);
+	memcpy(frame.bytes + 34, tcp, 20);
+	put16(50, sum16(26, 8, 6 + (unsigned)size - 34));
+	frame.vnet = (struct virtio_net_hdr){ .flags = VIRTIO_NET_HDR_F_NEEDS_CSUM,
+					      .gso_type = VIRTIO_NET_HDR_GSO_TCPV4,
+					      .hdr_len = HEADERS,
+					      .gso_size = SEGMENT,
+					      .csum_start = 34,
+					      .csum_offset = 16 };
+}
 
 static void make_frames(void)
 {
 	uint32_t be = htonl((uint32_t)size);
 
-	memset(frame, 0xff, 6);
-	memcpy(frame + 6, "\x52\x54\0\0\0\1\x88\xb5", 8);
+	memset(frame.bytes, 0xff, 6);
+	memcpy(frame.bytes + 6, "\x52\x54\0\0\0\1\x88\xb5", 8);
+	if (segmented)
+		make_segmented();
 	unit = 4 + size;
 	while (stream_len + unit <= sizeof(stream_out) && stream_len < BURST * unit) {
 		memcpy(stream_out + stream_len, &be, 4);
-		memcpy(stream_out + stream_len + 4, frame, size);
+		memcpy(stream_out + stream_len + 4, frame.bytes, size);
 		stream_len += unit;
 	}
 }
 
 static void send_stream(uint64_t most)
 {
-	size_t left = stream_len - stream_at, want = (size_t)most * unit;
+	size_t part = stream_at % unit, left = stream_len - stream_at;
+	size_t want = (size_t)most * unit + (part ? unit - part : 0);
 	ssize_t n = send(a.fd, stream_out + stream_at, left < want ? left : want, MSG_DONTWAIT | MSG_NOSIGNAL);
 
 	if (n < 0 && errno != EAGAIN)
@@ -241,79 +340,85 @@ static void send_stream(uint64_t most)
 	stream_at = (stream_at + (size_t)n) % stream_len;
 }
 
-static void send_datagrams(uint64_t most)
+static void send_packets(uint64_t most)
 {
-	struct iovec iov[2] = { { a.head, a.head_len }, { frame, size } };
+	struct iovec iov = { &frame, offsetof(struct tcp_frame, bytes) + size };
 	struct mmsghdr m[BURST];
 	unsigned count = most < BURST ? (unsigned)most : BURST;
 	int n;
 
-	for (unsigned i = 0; i < count; i++) {
-		m[i] = (struct mmsghdr){ .msg_hdr = { .msg_iov = iov, .msg_iovlen = 2 } };
-		if (far_path[0].sun_family) {
-			m[i].msg_hdr.msg_name = &far_path[0];
-			m[i].msg_hdr.msg_namelen = sizeof(far_path[0]);
-		}
-	}
+	for (unsigned i = 0; i < count; i++)
+		m[i] = (struct mmsghdr){ .msg_hdr = { .msg_iov = &iov, .msg_iovlen = 1 } };
 	n = sendmmsg(a.fd, m, count, MSG_DONTWAIT);
 	if (n > 0)
 		sent += (unsigned)n;
 }
 
-static void send_some(void)
+/* A part of a frame has been sent. */
+static bool begun(void)
 {
-	uint64_t under_way = sent - received - lost;
-
-	if (under_way >= window)
-		return;
-	if (a.stream)
-		send_stream(window - under_way);
-	else
-		send_datagrams(window - under_way);
+	return a.stream && stream_at % unit;
 }
 
 /* ---- frames out ---- */
 
-static size_t have; /* bytes of the frame that is being received */
-
-/* Each length word in these bytes must be ours. */
-static void check_stream(const uint8_t *p, size_t n)
+static void receive_frame(struct wire *w, size_t len)
 {
-	uint32_t be = htonl((uint32_t)size);
+	if (!segmented) {
+		if (len != size)
+			die("a frame of %zu bytes came, of %zu were sent", len, size);
+		w->received++;
+		return;
+	}
+	if (len <= HEADERS)
+		die("a segment of %zu bytes came", len);
+	w->payload += len - HEADERS;
+	w->received += w->payload / (size - HEADERS);
+	w->payload %= size - HEADERS;
+}
 
-	while (n) {
-		size_t k = unit - have;
+static size_t take_length(struct wire *w, uint8_t byte)
+{
+	w->word[w->have] = byte;
+	if (w->have == 3)
+		w->len = (size_t)w->word[0] << 24 | (size_t)w->word[1] << 16 | (size_t)w->word[2] << 8 | w->word[3];
+	return 1;
+}
 
-		if (have < 4 && p[0] != ((const uint8_t *)&be)[have])
-			die("the stream has a length that is not %zu", size);
-		if (have < 4)
-			k = 1;
-		k = k < n ? k : n;
-		have += k;
-		p += k;
-		n -= k;
-		if (have == unit) {
-			have = 0;
-			received++;
+static void cut_stream(struct wire *w, const uint8_t *p, size_t n)
+{
+	size_t k;
+
+	for (; n; p += k, n -= k) {
+		if (w->have < 4) {
+			k = take_length(w, *p);
+		} else {
+			k = 4 + w->len - w->have;
+			k = k < n ? k : n;
 		}
+		w->have += k;
+		if (w->have < 4 || w->have < 4 + w->len)
+			continue;
+		receive_frame(w, w->len);
+		w->have = 0;
 	}
 }
 
-static bool take_stream(void)
+static bool take_stream(struct wire *w)
 {
 	static uint8_t in[STREAM_BUF];
-	ssize_t n = recv(b.fd, in, sizeof(in), MSG_DONTWAIT);
+	ssize_t n = recv(w->fd, in, sizeof(in), MSG_DONTWAIT);
 
 	if (n == 0)
 		die("the VMM closed the connection");
 	if (n > 0)
-		check_stream(in, (size_t)n);
+		cut_stream(w, in, (size_t)n);
 	return n > 0;
 }
 
-static bool take_datagrams(void)
+static bool take_packets(struct wire *w)
 {
-	static uint8_t in[BURST][FRAME_MAX + 512];
+	static uint8_t in[BURST][FRAME_MAX];
 	struct mmsghdr m[BURST];
 	struct iovec iov[BURST];
 	int n;
@@ -322,59 +427,114 @@ static bool take_datagrams(void)
 		iov[i] = (struct iovec){ in[i], sizeof(in[i]) };
 		m[i] = (struct mmsghdr){ .msg_hdr = { .msg_iov = &iov[i], .msg_iovlen = 1 } };
 	}
-	n = recvmmsg(b.fd, m, BURST, MSG_DONTWAIT, NULL);
-	for (int i = 0; i < n; i++) {
-		if (m[i].msg_len != b.head_len + size)
-			die("a datagram of %u bytes came, of %zu were sent", m[i].msg_len, b.head_len + size);
-		received++;
-	}
+	n = recvmmsg(w->fd, m, BURST, MSG_DONTWAIT, NULL);
+	for (int i = 0; i < n; i++)
+		receive_frame(w, m[i].msg_len - sizeof(struct virtio_net_hdr));
 	return n > 0;
 }
 
 static bool take_some(void)
 {
-	return b.stream ? take_stream() : take_datagrams();
+	bool any = b.stream ? take_stream(&b) : take_packets(&b);
+
+	for (unsigned i = 0; i < extras; i++)
+		any |= take_stream(&extra[i]);
+	if (a.stream) /* some VMMs send frames back to where they came from */
+		take_stream(&a);
+	return any;
+}
+
+/* Frames that have come out everywhere. */
+static uint64_t received(void)
+{
+	uint64_t least = b.received;
+
+	for (unsigned i = 0; i < extras; i++)
+		least = extra[i].received < least ? extra[i].received : least;
+	return least;
+}
+
+static void forget(struct wire *w)
+{
+	w->received = w->payload = 0;
+}
+
+static void count_anew(void)
+{
+	sent = lost = 0;
+	forget(&b);
+	for (unsigned i = 0; i < extras; i++)
+		forget(&extra[i]);
 }
 
 /* ---- the run ---- */
 
+static uint64_t under_way(void)
+{
+	uint64_t done = received() + lost;
+
+	return sent > done ? sent - done : 0;
+}
+
+static void send_some(uint64_t most)
+{
+	if (a.stream)
+		send_stream(most);
+	else
+		send_packets(most);
+}
+
+static void wait_for_any(bool room)
+{
+	struct pollfd p[ENDS + 2] = { { .fd = b.fd, .events = POLLIN },
+				      { .fd = a.fd, .events = (short)(room ? POLLIN | POLLOUT : POLLIN) } };
+
+	for (unsigned i = 0; i < extras; i++)
+		p[2 + i] = (struct pollfd){ .fd = extra[i].fd, .events = POLLIN };
+	poll(p, 2 + extras, 10);
+}
+
 /* Send until `end` (ns), and take what comes; then until all is here or given up. */
 static void pump(uint64_t end)
 {
-	uint64_t last = now_ns();
+	uint64_t last = now_ns(), now;
+	bool sending, room;
 
 	for (;;) {
-		uint64_t now = now_ns();
-		bool sending = now < end;
-		struct pollfd p[2] = { { .fd = b.fd, .events = POLLIN }, { .fd = a.fd } };
-		bool room = sending && sent - received - lost < window;
-
-		if (!sending && received + lost >= sent)
+		now = now_ns();
+		sending = now < end;
+		if (!sending && !begun() && !under_way())
 			return;
+		room = sending && under_way() < window;
 		if (room)
-			send_some();
+			send_some(window - under_way());
+		else if (!sending && begun())
+			send_some(0);
 		if (take_some()) {
 			last = now;
 			continue;
 		}
 		if (now - last > LOST_NS) {
-			lost = sent - received;
+			lost = sent - received();
 			last = now;
 		}
-		p[1].events = room && sent - received - lost < window ? POLLOUT : 0;
-		poll(p, 2, 10);
+		wait_for_any((room && under_way() < window) || begun());
 	}
 }
 
-/* Frames one by one until one has come out: both ends are connected then, and the VMM forwards. */
-static void wait_ready(void)
+/* Frames one by one until one has come out: the ends are connected then, and the VMMs forward. Returns how many. */
+static uint64_t wait_ready(void)
 {
-	uint64_t end = now_ns() + READY_NS, full = window;
+	uint64_t begin = now_ns(), again = begin + AGAIN_NS, full = window, probes;
 
 	window = 1;
-	while (!received) {
-		if (now_ns() > end || waitpid(vmm, NULL, WNOHANG) == vmm)
+	while (!received()) {
+		if (now_ns() > begin + READY_NS || waitpid(vmm[0].pid, NULL, WNOHANG) == vmm[0].pid)
 			die("no frame comes through");
+		if (now_ns() > again && vmms > 1) {
+			start_again(1);
+			again = now_ns() + AGAIN_NS;
+		}
 		lost = sent;
 		pump(now_ns() + 20000000);
 	}
@@ -382,74 +542,91 @@ static void wait_ready(void)
 	while (take_some())
 		;
 	window = full;
-	sent = received = lost = 0;
+	probes = sent;
+	count_anew();
+	return probes;
 }
 
-/* Time on a processor of all threads of the VMM, ns. */
-static uint64_t cpu_ns(void)
+static void measure(uint64_t probes)
 {
-	char path[300], text[128];
-	uint64_t sum = 0;
-	struct dirent *e;
-	DIR *d;
+	int counter[THREADS];
+	long long instructions;
+	struct cost before, after;
+	uint64_t begin, warm;
 
-	snprintf(path, sizeof(path), "/proc/%d/task", (int)vmm);
-	d = opendir(path);
-	if (!d)
-		die("%s: %s", path, strerror(errno));
-	while ((e = readdir(d))) {
-		if (e->d_name[0] == '.')
-			continue;
-		snprintf(path, sizeof(path), "/proc/%d/task/%s/schedstat", (int)vmm, e->d_name);
-		sum += strtoull(read_text(path, text, sizeof(text)), NULL, 10);
-	}
-	closedir(d);
-	return sum;
-}
-
-static void measure(void)
-{
-	uint64_t begin, cpu;
-
-	pump(now_ns() + (uint64_t)(seconds * 1e8)); /* warm */
-	sent = received = lost = 0;
-	cpu = cpu_ns();
+	pump(now_ns() + (uint64_t)(seconds * 1e8));
+	warm = lost;
+	count_anew();
+	before = cost_now();
+	for (unsigned i = 0; i < before.threads; i++)
+		counter[i] = open_counter(before.tid[i]);
 	begin = now_ns();
 	pump(begin + (uint64_t)(seconds * 1e9));
-	printf("frames %llu seconds %.3f cpu_ns %llu lost %llu\n", (unsigned long long)received,
-	       (double)(now_ns() - begin) / 1e9, (unsigned long long)(cpu_ns() - cpu), (unsigned long long)lost);
+	instructions = read_counters(counter, before.threads);
+	after = cost_now();
+	printf("frames %llu seconds %.4f cpu_ns %llu instructions %lld lost %llu probes %llu\n",
+	       (unsigned long long)received(), (double)(now_ns() - begin) / 1e9,
+	       (unsigned long long)(after.ns - before.ns), instructions, (unsigned long long)(lost + warm),
+	       (unsigned long long)probes);
+}
+
+static void options(int argc, char **argv)
+{
+	int c;
+
+	while ((c = getopt(argc, argv, "+s:gt:w:x:a:b:")) != -1) {
+		switch (c) {
+		case 's':
+			size = strtoul(optarg, NULL, 0);
+			break;
+		case 'g':
+			segmented = true;
+			break;
+		case 't':
+			seconds = atof(optarg);
+			break;
+		case 'w':
+			window = strtoul(optarg, NULL, 0);
+			break;
+		case 'x':
+			extras = (unsigned)strtoul(optarg, NULL, 0);
+			break;
+		case 'a':
+			a.spec = optarg;
+			break;
+		case 'b':
+			b.spec = optarg;
+			break;
+		default:
+			exit(1);
+		}
+	}
+	for (char **p = argv + optind; *p && vmms < VMMS; p++) {
+		vmm[vmms++].argv = p;
+		while (*p && strcmp(*p, "--"))
+			p++;
+		if (!*p)
+			break;
+		*p = NULL;
+	}
+	if (!a.spec || !b.spec || !vmms || size < 15 || size > 65549 || !window || extras > ENDS)
+		die("usage: panel [-s BYTES] [-g] [-t SECONDS] [-w FRAMES] [-x COUNT] -a WIRE -b WIRE -- VMM ARG... [-- VMM ARG...]");
 }
 
 int main(int argc, char **argv)
 {
-	int c;
+	uint64_t probes;
 
-	while ((c = getopt(argc, argv, "+s:t:w:a:b:")) != -1) {
-		if (c == 's')
-			size = strtoul(optarg, NULL, 0);
-		else if (c == 't')
-			seconds = atof(optarg);
-		else if (c == 'w')
-			window = strtoul(optarg, NULL, 0);
-		else if (c == 'a')
-			a.spec = optarg;
-		else if (c == 'b')
-			b.spec = optarg;
-		else
-			return 1;
-	}
-	if (!a.spec || !b.spec || optind == argc || size < 14 || size > 65553 || !window)
-		die("usage: panel [-s BYTES] [-t SECONDS] [-w FRAMES] -a WIRE -b WIRE -- VMM ARG...");
+	options(argc, argv);
 	signal(SIGPIPE, SIG_IGN);
 	make_frames();
-	prepare(&a);
-	prepare(&b);
-	start_vmm(argv + optind);
-	finish(&a);
-	finish(&b);
-	wait_ready();
-	measure();
-	kill(vmm, SIGKILL);
-	waitpid(vmm, NULL, 0);
+	open_wire(&a);
+	open_wire(&b);
+	for (unsigned i = 0; i < extras; i++)
+		open_pair(&extra[i]);
+	start_vmms();
+	probes = wait_ready();
+	measure(probes);
+	end_vmms();
 	return 0;
 }
