@@ -9,6 +9,9 @@
  * traffic that comes one frame at a time (requests and answers) is read with one call a frame instead of two. A round
  * reads on to the end while rounds find more than one frame, and now and then to find out.
  *
+ * A peer that has no windows to lend (a hub) gets what a round has read as one batch (tap_ahead.h). What it does not
+ * take is held, and goes first.
+ *
  * When the peer has no room the tap is not watched for input until NET_WAKE_ROOM: frames wait in the kernel's queue,
  * whose length bounds them.
  *
@@ -30,8 +33,10 @@
 #include <jansson.h>
 #include <limits.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "backend/script.h"
+#include "backend/tap_ahead.h"
 #include "backend/tap_dev.h"
 #include "base/iov.h"
 #include "base/log.h"
@@ -65,6 +70,10 @@ struct tap {
 	uint64_t tell_due;    /* ns: when all that it was told has been paid for, a pause each */
 	struct timer tell;    /* armed while asked is not told */
 	counter tells;
+
+	bool batches; /* the other end takes batches only */
+	struct tap_ahead ahead;
+	unsigned held; /* frames in there that tx.held has */
 
 	char *downscript;
 	struct virtio_net_hdr_mrg_rxbuf rx_hdr, tx_hdr;
@@ -146,6 +155,8 @@ static void watch_again_later(struct tap *t)
 {
 	if (watch_add(t->c.loop, &t->watch, t->events) < 0)
 		rest(t);
+	else if (t->ahead.batch.n)
+		watch_again(&t->watch);
 }
 
 static void retry(struct timer *timer)
@@ -272,6 +283,55 @@ static enum round read_frame(struct tap *t)
 	return accept_frame(t, &w, (size_t)n);
 }
 
+/* ---- from the tap, in batches ---- */
+
+static enum round add_frame(struct tap *t, size_t len)
+{
+	struct frame_meta m = { 0 };
+	enum net_drop why = NET_OK;
+
+	if (len > NET_FRAME_MAX)
+		return drop_in(t, NET_DROP_TOO_BIG);
+	if (t->dev.vnet_hdr)
+		why = net_vnet_decode(&t->rx_hdr.hdr, len, &m);
+	if (unlikely(why))
+		return drop_in(t, why);
+	tap_ahead_add(&t->ahead, len, &m);
+	net_count_tx_in(&t->c, 1);
+	return ROUND_FRAME;
+}
+
+static enum round read_ahead(struct tap *t)
+{
+	struct iovec iov[2] = { { &t->rx_hdr, TAP_VNET_HDR_LEN }, { tap_ahead_next(&t->ahead), NET_FRAME_MAX + 1 } };
+	bool hdr = t->dev.vnet_hdr;
+	ssize_t n = hdr ? readv(t->dev.fd, iov, 2) : read(t->dev.fd, iov[1].iov_base, iov[1].iov_len);
+
+	if (n <= 0)
+		return read_error(t, n < 0 ? errno : EIO);
+	if (hdr && (n -= (ssize_t)TAP_VNET_HDR_LEN) < 0)
+		return drop_in(t, NET_DROP_VNET_HDR);
+	return add_frame(t, (size_t)n);
+}
+
+static void count_held(struct tap *t)
+{
+	counter_add(&t->c.tx.held, (uint64_t)t->ahead.batch.n - t->held);
+	t->held = t->ahead.batch.n;
+}
+
+/* What was read goes on, as far as there is room; the tap is listened to only if that was all. */
+static bool hand_on(struct tap *t)
+{
+	struct batch *b = &t->ahead.batch;
+
+	if (b->n)
+		tap_ahead_done(&t->ahead, net_send(&t->c, b));
+	count_held(t);
+	listen_for(t, EPOLLIN, !b->n);
+	return !b->n;
+}
+
 /* How many frames this round may read: see the head of this file. */
 static unsigned round_limit(struct tap *t)
 {
@@ -315,6 +375,20 @@ static void receive(struct tap *t)
 		net_drained(&t->c);
 }
 
+static void receive_batch(struct tap *t)
+{
+	unsigned limit = round_limit(t), n = 0;
+	enum round r = ROUND_FRAME;
+
+	if (!hand_on(t))
+		return;
+	while (n < limit && tap_ahead_room(&t->ahead) && (r = read_ahead(t)) == ROUND_FRAME)
+		n++;
+	note_round(t, limit, n);
+	if (hand_on(t) && r == ROUND_EMPTY && t->c.draining)
+		net_drained(&t->c);
+}
+
 static void ready(struct watch *w, uint32_t events)
 {
 	struct tap *t = container_of(w, struct tap, watch);
@@ -327,7 +401,9 @@ static void ready(struct watch *w, uint32_t events)
 		listen_for(t, EPOLLOUT, false);
 		net_wake_peer(&t->c, NET_WAKE_ROOM);
 	}
-	if (events & EPOLLIN)
+	if (t->batches && (events & EPOLLIN || !events))
+		receive_batch(t);
+	else if (events & EPOLLIN)
 		receive(t);
 }
 
@@ -395,13 +471,24 @@ static unsigned tap_send(struct net_client *c, struct batch *b)
 static void tap_wake(struct net_client *c, unsigned what)
 {
 	if (what & NET_WAKE_ROOM)
-		listen_for(to_tap(c), EPOLLIN, true);
+		hand_on(to_tap(c));
+}
+
+static void tap_parted(struct net_client *c)
+{
+	struct tap *t = to_tap(c);
+
+	counter_add(&c->tx.dropped[NET_DROP_STOPPED], t->ahead.batch.n);
+	tap_ahead_done(&t->ahead, t->ahead.batch.n);
+	count_held(t);
 }
 
 static void tap_start(struct net_client *c)
 {
 	struct tap *t = to_tap(c);
+	const struct net_client *far = net_far_end(c);
 
+	t->batches = far && !far->ops->lend;
 	t->events = EPOLLIN;
 	if (t->asked != t->told)
 		tell_late(&t->tell);
@@ -437,6 +524,13 @@ static void tap_info(struct net_client *c, char *buf, size_t size)
 	snprintf(buf, size, "ifname=%s,vnet_hdr=%s", t->dev.ifname, t->dev.vnet_hdr ? "on" : "off");
 }
 
+static void tap_free(struct tap *t)
+{
+	tap_ahead_fini(&t->ahead);
+	free(t->downscript);
+	free(t);
+}
+
 static void tap_destroy(struct net_client *c)
 {
 	struct tap *t = to_tap(c);
@@ -445,8 +539,7 @@ static void tap_destroy(struct net_client *c)
 	if (t->downscript && script_run(t->downscript, t->dev.ifname, SCRIPT_TIMEOUT_MS, &err))
 		log_warn("%s: downscript: %s", c->name, err.msg);
 	tap_dev_close(&t->dev);
-	free(t->downscript);
-	free(t);
+	tap_free(t);
 }
 
 static const struct net_client_ops tap_ops = {
@@ -455,6 +548,7 @@ static const struct net_client_ops tap_ops = {
 	.wake = tap_wake,
 	.start = tap_start,
 	.quiesce = tap_quiesce,
+	.parted = tap_parted,
 	.set_offload = tap_set_offload,
 	.describe = tap_describe,
 	.info = tap_info,
@@ -480,25 +574,33 @@ static void init_client(struct tap *t, const char *id, unsigned queue, struct lo
 	timer_init(&t->tell, loop, CLOCK_HOST_NS, tell_late);
 }
 
+static int tap_alloc(struct tap **out, const char *downscript)
+{
+	struct tap *t = calloc(1, sizeof(*t));
+
+	if (!t)
+		return -ENOMEM;
+	if (tap_ahead_init(&t->ahead) || (downscript && !(t->downscript = strdup(downscript)))) {
+		tap_free(t);
+		return -ENOMEM;
+	}
+	*out = t;
+	return 0;
+}
+
 int tap_new(const char *id, unsigned queue, const struct tap_dev *dev, struct loop *loop, const char *downscript,
 	    struct error *err)
 {
-	struct tap *t = calloc(1, sizeof(*t));
-	int ret = t ? 0 : -ENOMEM;
+	struct tap *t;
+	int ret = tap_alloc(&t, downscript);
 
-	if (t && downscript && !(t->downscript = strdup(downscript)))
-		ret = -ENOMEM;
-	if (ret) {
-		fail(err, ENOMEM, "no memory");
-	} else {
-		t->dev = *dev;
-		init_client(t, id, queue, loop);
-		ret = net_client_add(&t->c, err);
-	}
-	if (ret && t)
-		free(t->downscript);
 	if (ret)
-		free(t);
+		return fail(err, ENOMEM, "no memory");
+	t->dev = *dev;
+	init_client(t, id, queue, loop);
+	ret = net_client_add(&t->c, err);
+	if (ret)
+		tap_free(t);
 	return ret;
 }
 

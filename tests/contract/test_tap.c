@@ -172,6 +172,137 @@ static void gso_frames_that_waited(void **state)
 	assert_true(pings_work(b, 1, 4, 1000));
 }
 
+/* ---- a peer that only takes ---- */
+
+static struct fake *port;
+static unsigned plain_sent, plain_got;
+
+static int setup_port(void **state)
+{
+	struct error err;
+
+	(void)state;
+	b->loop = loop_new("test", &err);
+	assert_non_null(b->loop);
+	assert_int_equal(try_netdev(b->loop, PLAIN, &err), 0);
+	b->back = net_client_find("net0", 0);
+	tap_up(b);
+	port = fake_new("port", NET_KIND_PORT, &fake_sender_ops, b->loop);
+	assert_non_null(port);
+	assert_int_equal(net_connect(b->back, &port->c, &err), 0);
+	net_start(b->back);
+	plain_sent = plain_got = 0;
+	open_packet();
+	return 0;
+}
+
+static int teardown_port(void **state)
+{
+	struct error err;
+
+	(void)state;
+	close_packet();
+	net_quiesce(b->back);
+	assert_true(net_account_balanced(&b->back->tx));
+	assert_int_equal(counter_get(&b->back->tx.out), counter_get(&port->c.rx.in));
+	assert_int_equal(netdev_del("net0", &err), 0);
+	fake_free(port);
+	loop_free(b->loop);
+	return 0;
+}
+
+static void send_plain(unsigned n)
+{
+	static const struct frame_meta none;
+
+	for (unsigned i = 0; i < n; i++, plain_sent++) {
+		make_plain(big, 60 + plain_sent, plain_sent);
+		assert_true(packet_send(big, 60 + plain_sent, &none));
+	}
+}
+
+/* What has come is plain_sent's, each once and in order; whatever else the host sends stands between. */
+static void look_at_plain(void)
+{
+	for (unsigned i = 0; i < port->n_got; i++) {
+		const struct fake_frame *g = &port->got[i];
+
+		if (g->len < 60 || g->bytes[12] != 0x88)
+			continue;
+		assert_int_equal(g->len, 60 + plain_got);
+		assert_true(is_plain(g->bytes, g->len, plain_got));
+		plain_got++;
+	}
+	fake_forget(port);
+}
+
+static bool came(struct bench *bb, unsigned n)
+{
+	(void)bb;
+	look_at_plain();
+	return plain_got == n;
+}
+
+static bool held(struct bench *bb, unsigned n)
+{
+	return counter_get(&bb->back->tx.held) >= n;
+}
+
+/* Frames are read ahead for a peer that lends no windows; it takes them as it has room; order and account are kept. */
+static void read_ahead(void **state)
+{
+	struct frame_meta m;
+	unsigned whole = 0;
+	size_t len;
+
+	(void)state;
+	fake_room(port, 10);
+	send_plain(200);
+	assert_true(until(b, held, 1, 10000));
+	assert_true(net_account_balanced(&b->back->tx));
+	for (unsigned i = 0; i < 10; i++) {
+		fake_room(port, 7);
+		idle(b, 1);
+	}
+	fake_room(port, FAKE_ALL);
+	assert_true(until(b, came, 200, 10000));
+	assert_int_equal(counter_get(&b->back->tx.held), 0);
+	/* More of the longest than it reads ahead. */
+	len = make_tso(big, 1000, 65000, &m);
+	for (unsigned i = 0; i < 12; i++)
+		assert_true(packet_send(big, len, &m));
+	idle(b, 50);
+	for (unsigned i = 0; i < port->n_got; i++)
+		whole += port->got[i].len == len && port->got[i].meta.gso;
+	assert_int_equal(whole, 12);
+	fake_forget(port);
+	assert_true(net_account_balanced(&b->back->tx));
+}
+
+/* What was read ahead and cannot go any more is counted. */
+static void read_ahead_and_parted(void **state)
+{
+	uint64_t was;
+
+	(void)state;
+	fake_room(port, 0);
+	send_plain(20);
+	assert_true(until(b, held, 1, 10000));
+	was = counter_get(&b->back->tx.held);
+	net_quiesce(b->back);
+	assert_int_equal(counter_get(&b->back->tx.held), was);
+	net_start(b->back);
+	fake_room(port, 1);
+	assert_true(until(b, came, 1, 10000));
+	fake_room(port, 0);
+	was = counter_get(&b->back->tx.held);
+	assert_true(was > 0);
+	net_disconnect(b->back);
+	assert_int_equal(counter_get(&b->back->tx.held), 0);
+	assert_int_equal(counter_get(&b->back->tx.dropped[NET_DROP_STOPPED]), was);
+	assert_true(net_account_balanced(&b->back->tx));
+}
+
 static unsigned times_told(void)
 {
 	json_t *d = net_describe(b->back);
@@ -697,6 +828,8 @@ int main(void)
 		TEST(bursts_are_batches),
 		TEST(lonely_frames),
 		cmocka_unit_test_setup_teardown(no_room_in_the_tap, setup_sndbuf, teardown),
+		cmocka_unit_test_setup_teardown(read_ahead, setup_port, teardown_port),
+		cmocka_unit_test_setup_teardown(read_ahead_and_parted, setup_port, teardown_port),
 		cmocka_unit_test(bad_names),
 		cmocka_unit_test(busy),
 		cmocka_unit_test(not_offered),

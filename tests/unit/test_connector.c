@@ -172,6 +172,16 @@ static void next_free_port(void **state)
 	close(taken);
 }
 
+static int listen_at(const char *path)
+{
+	int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+
+	use_unix(path, false);
+	assert_int_equal(bind(fd, (struct sockaddr *)&k.addr.e[0].sa, k.addr.e[0].len), 0);
+	assert_int_equal(listen(fd, 4), 0);
+	return fd;
+}
+
 /* Without a descriptor for it a connection cannot be accepted: tried again after a rest, and not all the time. */
 static void no_descriptor(void **state)
 {
@@ -198,6 +208,43 @@ static void no_descriptor(void **state)
 	assert_true(until(n_ups, 1));
 	assert_true(talks(fd, up_fd));
 	close(fd);
+}
+
+static bool timers_since(unsigned n)
+{
+	return counter_get(&loop_stats(loop)->timers) >= n;
+}
+
+/* Nor can one be begun: a client tries again after its pause, not sooner, and comes back by itself. */
+static void no_descriptor_for_a_client(void **state)
+{
+	struct rlimit old, few;
+	uint64_t begin;
+	unsigned timers;
+	int listener;
+
+	(void)state;
+	use_unix("few.sock", false);
+	listener = listen_at("few.sock");
+	k.pause_ns = 5 * NSEC_PER_MSEC;
+	assert_int_equal(connector_open(&k, &err), 0);
+	assert_true(until(n_ups, 1));
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &old), 0);
+	few = old;
+	few.rlim_cur = 3;
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &few), 0);
+	timers = (unsigned)counter_get(&loop_stats(loop)->timers);
+	begin = clock_now(CLOCK_HOST_NS);
+	drop("it is gone");
+	assert_true(until(timers_since, timers + 20));
+	assert_true(clock_now(CLOCK_HOST_NS) - begin >= 19 * k.pause_ns);
+	assert_int_equal(k.state, CONNECTOR_PAUSED);
+	assert_non_null(strstr(text_of(), "Too many open files"));
+	assert_int_equal(ups, 1);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &old), 0);
+	assert_true(until(n_ups, 2));
+	close(listener);
+	unlink("few.sock");
 }
 
 /* Who came and went again before he was accepted is none of anybody's business. */
@@ -247,16 +294,6 @@ static void socket_files(void **state)
 }
 
 /* ---- client ---- */
-
-static int listen_at(const char *path)
-{
-	int fd = socket(AF_UNIX, SOCK_STREAM, 0);
-
-	use_unix(path, false);
-	assert_int_equal(bind(fd, (struct sockaddr *)&k.addr.e[0].sa, k.addr.e[0].len), 0);
-	assert_int_equal(listen(fd, 4), 0);
-	return fd;
-}
 
 static void connects_once(void **state)
 {
@@ -395,9 +432,17 @@ static void inherited(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(serves),	    TEST(next_free_port), TEST(no_descriptor),	TEST(gone_before_accept),
-		TEST(socket_files), TEST(connects_once),  TEST(connects_again), TEST(refused_tcp),
-		TEST(candidates),   TEST(inherited),
+		TEST(serves),
+		TEST(next_free_port),
+		TEST(no_descriptor),
+		TEST(no_descriptor_for_a_client),
+		TEST(gone_before_accept),
+		TEST(socket_files),
+		TEST(connects_once),
+		TEST(connects_again),
+		TEST(refused_tcp),
+		TEST(candidates),
+		TEST(inherited),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
