@@ -2,6 +2,7 @@
 /* libslirp and the two rings: see stack.h. */
 #include <arpa/inet.h>
 #include <errno.h>
+#include <net/ethernet.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
@@ -252,6 +253,17 @@ static void count(_Atomic uint64_t *c, uint64_t n)
 	atomic_store_explicit(c, atomic_load_explicit(c, memory_order_relaxed) + n, memory_order_relaxed);
 }
 
+/*
+ * ARP and neighbour discovery may be what frames towards the guest have waited for. libslirp sends those when it is
+ * called the next time, and while they wait it does not read the socket that they came from.
+ */
+static bool tells_address(const uint8_t *frame, uint32_t len)
+{
+	unsigned type = (unsigned)frame[12] << 8 | frame[13];
+
+	return type == ETHERTYPE_ARP || (type == ETHERTYPE_IPV6 && len > 20 && frame[20] == IPPROTO_ICMPV6);
+}
+
 /* Copy once: what is checked is what libslirp gets. */
 static void input_frame(struct stack *s, const struct ring_frame *f)
 {
@@ -263,6 +275,8 @@ static void input_frame(struct stack *s, const struct ring_frame *f)
 	why = check_frame(&s->check, s->frame, &len, &f->hdr);
 	if (why == USER_PASS) {
 		slirp_input(s->slirp, s->frame, (int)len);
+		if (tells_address(s->frame, len))
+			s->due = 0;
 		count(&st->passed_bytes, f->len);
 		count(&st->passed, 1);
 	} else {
@@ -356,7 +370,9 @@ int stack_fill(struct stack *s)
 	s->choked = is_choked(s) && ring_ask_room(&s->out);
 	s->poll_n = s->poll_base;
 	slirp_pollfds_fill(s->slirp, &timeout, on_add_poll, s);
-	s->due = timeout == UINT32_MAX ? INT64_MAX : now + timeout;
+	/* From the first time it was asked for: what wakes us in between does not put it off. */
+	if (timeout != UINT32_MAX)
+		s->due = MIN(s->due, now + timeout);
 	next = next_timer(s, s->due);
 	if (next == INT64_MAX)
 		return -1;
@@ -386,7 +402,9 @@ void stack_poll(struct stack *s, int ready)
 {
 	int64_t now = stack_now_ms();
 
-	if (now >= s->due || (ready > 0 && sockets_ready(s)))
+	if (now >= s->due || (ready > 0 && sockets_ready(s))) {
+		s->due = INT64_MAX;
 		slirp_pollfds_poll(s->slirp, ready < 0, on_revents, s);
+	}
 	run_timers(s, now);
 }

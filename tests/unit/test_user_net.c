@@ -768,6 +768,51 @@ static void test_fragments(void **state)
 	guest_free(g);
 }
 
+struct talk {
+	uint16_t port;
+	unsigned want;
+};
+
+/* The guest never falls silent while it waits: what it says must not put off what libslirp has to do. */
+static bool all_came_while_talking(struct guest *g, void *arg)
+{
+	const struct talk *t = arg;
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < g->n; i++)
+		n += rd16(g->queue[i].data + 12) == 0x0800;
+	if (n < t->want)
+		(void)guest_send(g, frame, build_udp(frame, HOST_IP, 777, t->port, "noise", 5));
+	return n >= t->want;
+}
+
+/* Datagrams wait in libslirp until it knows the guest's address, and go as soon as the guest has told it. */
+static void test_address_told_while_talking(void **state)
+{
+	struct guest *g = must("");
+	struct talk t = { .want = 8 };
+	struct sockaddr_in from;
+	socklen_t len = sizeof(from);
+	int fd = host_socket(SOCK_DGRAM, &t.port);
+	unsigned one = 1;
+	char buf[8];
+
+	(void)state;
+	assert_true(guest_send(g, frame, build_udp(frame, HOST_IP, 777, t.port, "hello", 5)));
+	assert_true(guest_until(g, readable, &fd, 30000));
+	assert_int_equal(recvfrom(fd, buf, sizeof(buf), 0, (struct sockaddr *)&from, &len), 5);
+	for (unsigned i = 0; i < t.want; i++)
+		assert_int_equal(sendto(fd, pattern, 100 + i, 0, (const struct sockaddr *)&from, sizeof(from)),
+				 100 + i);
+	assert_true(guest_until(g, any_frame, &one, 30000));
+	assert_int_equal(rd16(g->queue[0].data + 12), 0x0806);
+	guest_clear(g);
+	assert_true(guest_send(g, frame, build_arp(frame, HOST_IP)));
+	assert_true(guest_until(g, all_came_while_talking, &t, 30000));
+	close(fd);
+	guest_free(g);
+}
+
 /* ---- the frame check, as the account shows it ---- */
 
 static void test_prefilter(void **state)
@@ -1309,6 +1354,7 @@ int main(void)
 		cmocka_unit_test_teardown(test_restrict, guest_teardown),
 		cmocka_unit_test_teardown(test_tcp6, guest_teardown),
 		cmocka_unit_test_teardown(test_fragments, guest_teardown),
+		cmocka_unit_test_teardown(test_address_told_while_talking, guest_teardown),
 		cmocka_unit_test_teardown(test_prefilter, guest_teardown),
 		cmocka_unit_test_teardown(test_noise, guest_teardown),
 		cmocka_unit_test_teardown(test_many_flows, guest_teardown),
