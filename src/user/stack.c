@@ -146,6 +146,8 @@ static void list_search(const struct user_config *c, const char **list, unsigned
 	*list = NULL;
 }
 
+static int on_revents(int idx, void *opaque);
+
 int stack_init(struct stack *s, const struct user_config *c, struct error *err)
 {
 	const char *search[64];
@@ -177,7 +179,11 @@ int stack_init(struct stack *s, const struct user_config *c, struct error *err)
 	init_check(&s->check, c);
 	s->toguest = (struct toguest){ .ring = &s->out, .mss = &s->check.mss, .stats = &s->shm->stats };
 	s->slirp = slirp_new(&conf, &callbacks, s);
-	return s->slirp ? 0 : fail(err, EINVAL, "libslirp %s refuses the configuration", slirp_version_string());
+	if (!s->slirp)
+		return fail(err, EINVAL, "libslirp %s refuses the configuration", slirp_version_string());
+	/* It looks at the clock in here alone: a UDP flow of a guest that speaks first would be out of date at once. */
+	slirp_pollfds_poll(s->slirp, 1, on_revents, s);
+	return 0;
 }
 
 /* A port that is free now: libslirp would take 0 too, but not say what it became. */

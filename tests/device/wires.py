@@ -499,6 +499,9 @@ class UserWire(Wire):
         self.socket.bind(("127.0.0.1", self.PORT))
         self.socket.setblocking(False)
         self.address = None  # from where the guest's datagrams come
+        # As every guest begins: who is the gateway? So libslirp knows the guest before it has something to send there.
+        ask = struct.pack(">HHBBH", 1, 0x800, 6, 4, 1) + GUEST_MAC + ip4(GUEST_IP) + bytes(6) + ip4(FAR_IP)
+        self.replies.append((b"\xff" * 6 + GUEST_MAC + ARP + ask).ljust(60, b"\0"))
 
     def args(self): return ["-netdev", "user,id=n0"]
 
