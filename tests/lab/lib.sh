@@ -169,6 +169,7 @@ vm_start() {
 	"$here/image" -s guest.sh "${image[@]}" -o guest.cpio
 	[ ! -d www ] || rm -f www/done
 	vmm_command
+	: >vm.log # now: what comes behind vm_start must not find what the guest before said
 	# shellcheck disable=SC2086 # $reboot may be empty
 	"${vmm[@]}" -m "$memory" -smp "$cpus" -nodefaults -nographic -serial "$serial" $reboot \
 		-kernel "${kernel:-$(bzimage)}" -initrd guest.cpio \
