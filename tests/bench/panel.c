@@ -10,8 +10,9 @@
  *
  * cpu_ns is the time that all threads of the VMMs were on a processor, user and system; instructions is what the
  * processor counted meanwhile, -1 where it has no counter. -w is the most frames that are on their way; what does not
- * come out for half a second is lost. probes are frames that were sent before the first one came through. -g: TCP frames
- * with their segmentation left to others; the segments may come out, a frame is complete with its payload. A wire is
+ * come out for half a second is lost. probes are frames that were sent before the first one came through. -g: TCP
+ * frames with their segmentation left to others; the segments may come out, a frame is complete with its payload. A
+ * wire is
  *
  *   pair		a stream in a socketpair, each frame with its length in front; @A@ or @B@ in an argument of a VMM is
  *			the number of its end
