@@ -270,3 +270,23 @@ void batch_add(struct batch *b, uint8_t *p, size_t len, const struct frame_meta 
 	frame_iov(b, f)[1] = (struct iovec){ p + half, len - half };
 	b->n++;
 }
+
+struct balance {
+	const struct net_client *c;
+	bool ok;
+};
+
+static void look_at(void *arg)
+{
+	struct balance *b = arg;
+
+	b->ok = net_account_balanced(&b->c->tx) && net_account_balanced(&b->c->rx);
+}
+
+bool fake_balanced(struct net_client *c)
+{
+	struct balance b = { .c = c };
+
+	loop_call(c->loop, look_at, &b);
+	return b.ok;
+}
