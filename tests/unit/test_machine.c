@@ -204,14 +204,18 @@ static void nothing_runs_behind_a_request_to_reset(void **state)
 {
 	(void)state;
 	for (enum onward way = 0; way < RESETS; way++) {
+		uint32_t i = 1;
+
 		ask(way, (struct machine_config){ 0 });
-		for (unsigned i = 2; i < 10; i++) {
-			loop_turn(loop); /* one reset for one request */
+		while (i < 10) {
+			/* One reset for one request; on a slow machine it may have asked again before until() looked. */
+			until(4, i + 1);
 			assert_true(machine_running(machine));
-			assert_int_equal(asked(i), i);
+			assert_in_range(asked(i + 1), i + 1, i + 2);
+			i = *mailbox(4);
 		}
 		*mailbox(0) = NO_MORE;
-		until(4, 10);
+		until(4, i + 1);
 		machine_request(machine, MACHINE_SHUTDOWN, "test ends it");
 		loop_run(loop);
 		assert_int_equal(status, 0);
@@ -228,9 +232,9 @@ static void a_held_cpu_holds_nobody_up(void **state)
 	machine_request(machine, MACHINE_PAUSE, "test"); /* the reset comes first, and leaves it paused */
 	turn_until("paused");
 	machine_request(machine, MACHINE_RESUME, "test");
-	loop_turn(loop);
-	assert_true(machine_running(machine));
-	assert_in_range(asked(2), 2, 3);			    /* it may have asked again before the pause */
+	turn_until("running");
+	until(4, 2);
+	assert_in_range(asked(2), 2, 4);			    /* before the pause, and after it */
 	machine_request(machine, MACHINE_SHUTDOWN, "test ends it"); /* before the reset that it asked for */
 	loop_run(loop);
 	assert_int_equal(status, 0);
