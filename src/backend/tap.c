@@ -210,15 +210,20 @@ static enum round drop_in(struct tap *t, enum net_drop why)
 	return ROUND_FRAME;
 }
 
+/* What was read, rx_hdr before it: *m, or why it is no frame. */
+static enum net_drop judge(const struct tap *t, size_t len, struct frame_meta *m)
+{
+	*m = (struct frame_meta){ 0 };
+	if (len > NET_FRAME_MAX)
+		return NET_DROP_TOO_BIG;
+	return t->dev.vnet_hdr ? net_vnet_decode(&t->rx_hdr.hdr, len, m) : NET_OK;
+}
+
 static enum round accept_frame(struct tap *t, const struct net_window *w, size_t len)
 {
-	struct frame_meta m = { 0 };
-	enum net_drop why = NET_OK;
+	struct frame_meta m;
+	enum net_drop why = judge(t, len, &m);
 
-	if (len > NET_FRAME_MAX)
-		return drop_in(t, NET_DROP_TOO_BIG);
-	if (t->dev.vnet_hdr)
-		why = net_vnet_decode(&t->rx_hdr.hdr, len, &m);
 	if (unlikely(why))
 		return drop_in(t, why);
 	note_length(t, len);
@@ -287,13 +292,9 @@ static enum round read_frame(struct tap *t)
 
 static enum round add_frame(struct tap *t, size_t len)
 {
-	struct frame_meta m = { 0 };
-	enum net_drop why = NET_OK;
+	struct frame_meta m;
+	enum net_drop why = judge(t, len, &m);
 
-	if (len > NET_FRAME_MAX)
-		return drop_in(t, NET_DROP_TOO_BIG);
-	if (t->dev.vnet_hdr)
-		why = net_vnet_decode(&t->rx_hdr.hdr, len, &m);
 	if (unlikely(why))
 		return drop_in(t, why);
 	tap_ahead_add(&t->ahead, len, &m);

@@ -58,6 +58,8 @@ struct chardev_client {
  * end.
  */
 struct chardev *chardev_find(const char *id);
+/* The one that an option names; none (NULL) if the option has no value. -ENOENT with the option's error. Main thread. */
+int chardev_named(const char *option, const char *id, struct chardev **c, struct error *err) __must_check;
 
 /*
  * Join it to a front end, `user` for messages ("-serial", "filter-mirror,id=m0"). From now on callbacks come, the first

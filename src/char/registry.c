@@ -360,6 +360,15 @@ struct chardev *chardev_find(const char *id)
 	return NULL;
 }
 
+int chardev_named(const char *option, const char *id, struct chardev **c, struct error *err)
+{
+	*c = id ? chardev_find(id) : NULL;
+	if (id && !*c)
+		return fail(err, ENOENT, "%s=%.64s: there is no such character device; add -chardev type,id=%.64s",
+			    option, id, id);
+	return 0;
+}
+
 static void free_device(struct chardev *c)
 {
 	c->type->close(c);

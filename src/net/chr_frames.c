@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "base/wirefmt.h"
+#include "char/chardev.h"
 
 #define VNET_LEN     sizeof(struct virtio_net_hdr_mrg_rxbuf) /* that we write */
 #define VNET_LEN_OLD sizeof(struct virtio_net_hdr)	     /* may come, too */
@@ -22,6 +23,15 @@ size_t chr_frame_head(uint8_t head[CHR_FRAME_HEAD], bool vnet, size_t len, const
 	put32(head + 4, VNET_LEN);
 	memcpy(head + 8, &h, VNET_LEN);
 	return 8 + VNET_LEN;
+}
+
+int chr_frame_send(struct chardev *c, bool vnet, const struct batch *b, const struct frame *f)
+{
+	struct iovec *iov = frame_iov(b, f);
+	uint8_t head[CHR_FRAME_HEAD];
+
+	iov[-1] = (struct iovec){ head, chr_frame_head(head, vnet, f->len, &f->meta) };
+	return chardev_send(c, iov - 1, f->cnt + 1);
 }
 
 /* ---- reading ---- */

@@ -12,12 +12,20 @@
 
 #include "net/frame.h"
 
+struct chardev;
+
 #define CHR_FRAME_HEAD	 20				  /* most bytes in front of a frame */
 #define CHR_FRAME_BYTES	 (CHR_FRAME_HEAD + NET_FRAME_MAX) /* longest message */
 #define CHR_READER_BYTES ((size_t)4 * CHR_FRAME_BYTES)
 
 /* What stands in front of a frame: its bytes, written to `head`. vnet: with a vnet header (of 12 bytes). */
 size_t chr_frame_head(uint8_t head[CHR_FRAME_HEAD], bool vnet, size_t len, const struct frame_meta *m);
+
+/*
+ * Send a frame of the batch as a message, its head in the slot in front of the frame's pieces. As chardev_send(): 0, or
+ * -EAGAIN or another error, and nothing of it was sent. The device's loop.
+ */
+int chr_frame_send(struct chardev *c, bool vnet, const struct batch *b, const struct frame *f);
 
 /* ---- reading ---- */
 

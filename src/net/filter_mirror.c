@@ -38,11 +38,7 @@ static struct mirror *to_mirror(struct filter *f)
 
 static void send_copy(struct mirror *m, const struct batch *b, const struct frame *f)
 {
-	struct iovec *iov = frame_iov(b, f);
-	uint8_t head[CHR_FRAME_HEAD];
-
-	iov[-1] = (struct iovec){ head, chr_frame_head(head, m->prop.vnet_hdr_support, f->len, &f->meta) };
-	counter_add(chardev_send(m->out, iov - 1, f->cnt + 1) ? &m->missed : &m->sent, 1);
+	counter_add(chr_frame_send(m->out, m->prop.vnet_hdr_support, b, f) ? &m->missed : &m->sent, 1);
 }
 
 static void send_lowered(struct mirror *m)
@@ -82,11 +78,10 @@ static void mirror_see(struct filter_port *p, enum filter_dir d, const struct io
 static int mirror_open(struct filter *f, struct error *err)
 {
 	struct mirror *m = to_mirror(f);
+	int ret = chardev_named("outdev", m->prop.outdev, &m->out, err);
 
-	m->out = chardev_find(m->prop.outdev);
-	if (!m->out)
-		return fail(err, ENOENT, "outdev=%.64s: there is no such character device; add -chardev type,id=%.64s",
-			    m->prop.outdev, m->prop.outdev);
+	if (ret)
+		return ret;
 	m->x = offload_new();
 	return m->x ? 0 : fail(err, ENOMEM, "no memory");
 }

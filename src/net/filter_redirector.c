@@ -50,15 +50,6 @@ static struct redirector *to_redirector(struct filter *f)
 
 /* ---- out ---- */
 
-static int send_out(struct redirector *r, struct batch *b, struct frame *f)
-{
-	struct iovec *iov = frame_iov(b, f);
-	uint8_t head[CHR_FRAME_HEAD];
-
-	iov[-1] = (struct iovec){ head, chr_frame_head(head, r->prop.vnet_hdr_support, f->len, &f->meta) };
-	return chardev_send(r->out, iov - 1, f->cnt + 1);
-}
-
 static unsigned redirector_send(struct filter_port *p, enum filter_dir d, struct batch *b)
 {
 	struct redirector *r = to_redirector(p->filter);
@@ -66,7 +57,7 @@ static unsigned redirector_send(struct filter_port *p, enum filter_dir d, struct
 	unsigned i;
 
 	for (i = 0; i < b->n; i++) {
-		int ret = send_out(r, b, &b->frame[i]);
+		int ret = chr_frame_send(r->out, r->prop.vnet_hdr_support, b, &b->frame[i]);
 
 		if (ret == -EAGAIN) {
 			r->owes = true;
@@ -265,15 +256,6 @@ static void redirector_leave(struct filter_port *p)
 	}
 }
 
-static int find_device(const char *option, const char *id, struct chardev **c, struct error *err)
-{
-	*c = id ? chardev_find(id) : NULL;
-	if (id && !*c)
-		return fail(err, ENOENT, "%s=%.64s: there is no such character device; add -chardev type,id=%.64s",
-			    option, id, id);
-	return 0;
-}
-
 static int redirector_open(struct filter *f, struct error *err)
 {
 	struct redirector *r = to_redirector(f);
@@ -284,7 +266,8 @@ static int redirector_open(struct filter *f, struct error *err)
 	if (r->prop.indev && r->prop.outdev && !strcmp(r->prop.indev, r->prop.outdev))
 		return fail(err, EINVAL, "indev= and outdev= are the same device, %.64s; they have to be two",
 			    r->prop.indev);
-	ret = find_device("indev", r->prop.indev, &r->in, err) ?: find_device("outdev", r->prop.outdev, &r->out, err);
+	ret = chardev_named("indev", r->prop.indev, &r->in, err) ?:
+								   chardev_named("outdev", r->prop.outdev, &r->out, err);
 	if (ret)
 		return ret;
 	r->reader = chr_reader_new(r->prop.vnet_hdr_support);
