@@ -9,18 +9,16 @@
 #include <jansson.h>
 #include <unistd.h>
 
-#include "../fake_net.h"
+#include "../unit/filterbench.h"
 #include "char/chardev.h"
 #include "ctl/types.h"
-#include "net/filter.h"
+#include "pump.h"
 
 #define ROUNDS	 300
 #define PAUSE_US 100
 
 static struct loop *loop, *main_loop;
 static struct fake *nic, *back;
-static struct watch pump;
-static int pipe_fd[2];
 static unsigned turn;
 
 static const char *const kinds[] = {
@@ -33,7 +31,7 @@ static const char *const kinds[] = {
 
 static struct filter *filter[ARRAY_SIZE(kinds)];
 
-/* Traffic: on the loop, whenever the pipe is readable, which is always. */
+/* Traffic: on the loop. */
 static void pump_frames(struct watch *w, uint32_t events)
 {
 	static uint8_t frame[2][9000];
@@ -67,29 +65,11 @@ static void pump_frames(struct watch *w, uint32_t events)
 	net_count_tx_in(&nic->c, net_send(&nic->c, &batch));
 }
 
-static void join_loop(void *arg)
-{
-	(void)arg;
-	watch_init(&pump, "pump", pipe_fd[0], pump_frames);
-	assert_int_equal(watch_add(loop, &pump, EPOLLIN), 0);
-}
-
-static void leave_loop(void *arg)
-{
-	(void)arg;
-	watch_del(&pump);
-}
-
-static void check_client(struct net_client *c, void *arg)
-{
-	(void)arg;
-	assert_true(fake_balanced(c));
-}
-
 /* Between two calls of the pump, which drops frames of a link that is down even while nothing flows. */
 static void check_all(void *arg)
 {
-	net_client_each(check_client, arg);
+	(void)arg;
+	check_accounts();
 }
 
 static void stop_and_check(void)
@@ -129,17 +109,7 @@ static void look_at(struct net_client *c, void *arg)
 
 static void come(unsigned i)
 {
-	struct error err = { "" };
-	struct opt_list l;
-	struct creatable *c;
-
-	assert_int_equal(opt_list_parse(kinds[i], "qom-type", &l, &err), 0);
-	c = creatable_add(&l, &err);
-	if (!c)
-		print_error("%s: %s\n", kinds[i], err.msg);
-	assert_non_null(c);
-	opt_list_free(&l);
-	filter[i] = to_filter(&c->obj);
+	filter[i] = new_filter(kinds[i]);
 }
 
 static void go(unsigned i)
@@ -180,14 +150,8 @@ static void set_up(void)
 	net_set_main_loop(main_loop);
 	chardev_set_main_loop(main_loop);
 	make_device();
-	nic = fake_new("nic0", NET_KIND_NIC, &fake_lender_ops, loop);
-	back = fake_new("net0", NET_KIND_BACKEND, &fake_sender_ops, loop);
-	assert_int_equal(net_connect(&nic->c, &back->c, &err), 0);
-	assert_int_equal(pipe(pipe_fd), 0);
-	assert_int_equal(write(pipe_fd[1], "x", 1), 1);
-	assert_int_equal(loop_start_thread(loop, &err), 0);
-	net_start(&nic->c);
-	loop_call(loop, join_loop, NULL);
+	make_wire(loop, &nic, &back);
+	pump_start(loop, pump_frames);
 }
 
 static void take_down(void)
@@ -198,8 +162,6 @@ static void take_down(void)
 	chardev_free_all();
 	net_set_main_loop(NULL);
 	loop_free(main_loop);
-	close(pipe_fd[0]);
-	close(pipe_fd[1]);
 }
 
 static void they_come_and_go(void **state)
@@ -226,7 +188,7 @@ static void they_come_and_go(void **state)
 	net_set_link(&nic->c, true);
 	net_set_link(&back->c, true);
 	stop_and_check();
-	loop_call(loop, leave_loop, NULL);
+	pump_stop();
 	assert_true(counter_get(&nic->c.tx.out) > 0);
 	assert_true(counter_get(&back->c.tx.out) > 0);
 	take_down();

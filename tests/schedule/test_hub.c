@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "../fake_net.h"
+#include "pump.h"
 #include "net/frameq.h"
 #include "net/hub.h"
 
@@ -20,12 +21,10 @@
 static const struct netdev_type *const types[] = { &hubport_netdev, NULL };
 static struct loop *loop;
 static struct fake *station[ENDS];
-static struct watch pump;
-static int pipe_fd[2];
 static unsigned turn;
 static bool learning;
 
-/* Traffic: on the loop, whenever the pipe is readable, which is always. */
+/* Traffic: on the loop. */
 static void pump_frames(struct watch *w, uint32_t events)
 {
 	static uint8_t frame[2][9000];
@@ -52,19 +51,6 @@ static void pump_frames(struct watch *w, uint32_t events)
 		batch_add(&batch, frame[1], 60, NULL);
 		net_count_tx_in(&station[i]->c, net_send(&station[i]->c, &batch));
 	}
-}
-
-static void join_loop(void *arg)
-{
-	(void)arg;
-	watch_init(&pump, "pump", pipe_fd[0], pump_frames);
-	assert_int_equal(watch_add(loop, &pump, EPOLLIN), 0);
-}
-
-static void leave_loop(void *arg)
-{
-	(void)arg;
-	watch_del(&pump);
 }
 
 static void add_port(unsigned i)
@@ -142,10 +128,7 @@ static void everything_at_once(void **state)
 		station[i] = fake_new(name, NET_KIND_BACKEND, i & 1 ? &fake_lender_ops : &fake_sender_ops, loop);
 		add_port(i);
 	}
-	assert_int_equal(pipe(pipe_fd), 0);
-	assert_int_equal(write(pipe_fd[1], "x", 1), 1);
-	assert_int_equal(loop_start_thread(loop, &err), 0);
-	loop_call(loop, join_loop, NULL);
+	pump_start(loop, pump_frames);
 	for (unsigned i = 0; i < ROUNDS; i++) {
 		unsigned k = i % ENDS;
 
@@ -160,7 +143,7 @@ static void everything_at_once(void **state)
 		}
 		usleep(i % 3 ? 0 : PAUSE_US);
 	}
-	loop_call(loop, leave_loop, NULL);
+	pump_stop();
 	stop_and_check();
 	for (unsigned i = 0; i < ENDS; i++) {
 		assert_true(counter_get(&station[i]->c.tx.in) > 0);
@@ -169,8 +152,6 @@ static void everything_at_once(void **state)
 		fake_free(station[i]);
 	}
 	loop_free(loop);
-	close(pipe_fd[0]);
-	close(pipe_fd[1]);
 }
 
 int main(void)

@@ -10,17 +10,16 @@
 #include <unistd.h>
 
 #include "../fake_net.h"
+#include "pump.h"
 
 #define ROUNDS	 400
 #define PAUSE_US 100
 
 static struct loop *loop, *main_loop;
 static struct fake *nic, *back;
-static struct watch pump;
-static int pipe_fd[2];
 static unsigned turn;
 
-/* Traffic: on the loop, whenever the pipe is readable, which is always. */
+/* Traffic: on the loop. */
 static void pump_frames(struct watch *w, uint32_t events)
 {
 	static uint8_t frame[2][9000];
@@ -55,19 +54,6 @@ static void pump_frames(struct watch *w, uint32_t events)
 		net_take(&back->c, 60, &m);
 		net_commit(&back->c);
 	}
-}
-
-static void join_loop(void *arg)
-{
-	(void)arg;
-	watch_init(&pump, "pump", pipe_fd[0], pump_frames);
-	assert_int_equal(watch_add(loop, &pump, EPOLLIN), 0);
-}
-
-static void leave_loop(void *arg)
-{
-	(void)arg;
-	watch_del(&pump);
 }
 
 static void look(void)
@@ -124,11 +110,8 @@ static void everything_at_once(void **state)
 	nic = fake_new("nic0", NET_KIND_NIC, &fake_lender_ops, loop);
 	back = fake_new("net0", NET_KIND_BACKEND, &fake_sender_ops, loop);
 	assert_int_equal(net_connect(&nic->c, &back->c, &err), 0);
-	assert_int_equal(pipe(pipe_fd), 0);
-	assert_int_equal(write(pipe_fd[1], "x", 1), 1);
-	assert_int_equal(loop_start_thread(loop, &err), 0);
 	net_start(&nic->c);
-	loop_call(loop, join_loop, NULL);
+	pump_start(loop, pump_frames);
 	for (unsigned i = 0; i < ROUNDS; i++) {
 		stop_and_check();
 		net_set_link(i & 1 ? &nic->c : &back->c, i & 2);
@@ -138,7 +121,7 @@ static void everything_at_once(void **state)
 		loop_turn(main_loop);
 		usleep(i % 4 ? 0 : PAUSE_US);
 	}
-	loop_call(loop, leave_loop, NULL);
+	pump_stop();
 	assert_true(counter_get(&nic->c.tx.out) > 0);
 	assert_true(counter_get(&back->c.tx.out) > 0);
 	fake_free(nic);
@@ -146,8 +129,6 @@ static void everything_at_once(void **state)
 	loop_free(loop);
 	net_set_main_loop(NULL);
 	loop_free(main_loop);
-	close(pipe_fd[0]);
-	close(pipe_fd[1]);
 }
 
 int main(void)

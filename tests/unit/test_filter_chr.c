@@ -14,9 +14,8 @@
 #include "base/wirefmt.h"
 #include "char/chardev.h"
 #include "ctl/types.h"
-#include "fake_net.h"
+#include "filterbench.h"
 #include "net/chr_frames.h"
-#include "net/filter.h"
 
 static struct loop *loop;
 static struct fake *nic, *back;
@@ -36,18 +35,6 @@ static unsigned turns;
 		if (!loop_turn(loop) && turns)          \
 			usleep(turns < 100 ? 0 : 1000); \
 	}
-
-static void check_client(struct net_client *c, void *arg)
-{
-	(void)arg;
-	assert_true(net_account_balanced(&c->tx));
-	assert_true(net_account_balanced(&c->rx));
-}
-
-static void check_accounts(void)
-{
-	net_client_each(check_client, NULL);
-}
 
 /* ---- the bench: two character devices, and a socket of ours to each ---- */
 
@@ -85,13 +72,8 @@ static int setup(void **state)
 	make_device("a");
 	make_device("b");
 	ends[0] = ends[1] = -1;
-	nic = fake_new("nic0", NET_KIND_NIC, &fake_lender_ops, loop);
-	back = fake_new("net0", NET_KIND_BACKEND, &fake_sender_ops, loop);
+	make_wire(loop, &nic, &back);
 	batch = (struct batch){ .iov = arena };
-	assert_int_equal(net_connect(&nic->c, &back->c, &err), 0);
-	net_start(&nic->c);
-	settle(loop);
-	net_drained(&back->c);
 	return 0;
 }
 
@@ -113,24 +95,10 @@ static int teardown(void **state)
 	return 0;
 }
 
-static struct filter *try_filter(const char *text)
-{
-	struct opt_list l;
-	struct creatable *c;
-
-	assert_int_equal(opt_list_parse(text, "qom-type", &l, &err), 0);
-	c = creatable_add(&l, &err);
-	opt_list_free(&l);
-	return c ? to_filter(&c->obj) : NULL;
-}
-
 /* The filter, and somebody at the other ends. */
 static void with(const char *text)
 {
-	filter = try_filter(text);
-	if (!filter)
-		print_error("%s: %s\n", text, err.msg);
-	assert_non_null(filter);
+	filter = new_filter(text);
 	ends[0] = dial("a");
 	ends[1] = dial("b");
 	net_drained(&back->c);
@@ -624,12 +592,12 @@ static void refused(void **state)
 		{ "filter-redirector,id=f,netdev=net0,outdev=b,indev=a", "indev=a: chardev a is in use by" },
 		{ "filter-mirror,id=f,netdev=net0,outdev=a", "outdev=a: chardev a is in use by filter-mirror,id=g" },
 	};
-	struct filter *g = try_filter("filter-mirror,id=g,netdev=net0,outdev=a");
+	struct filter *g = try_filter("filter-mirror,id=g,netdev=net0,outdev=a", &err);
 
 	(void)state;
 	assert_non_null(g);
 	for (unsigned i = 0; i < ARRAY_SIZE(rows); i++) {
-		assert_null(try_filter(rows[i][0]));
+		assert_null(try_filter(rows[i][0], &err));
 		if (!strstr(err.msg, rows[i][1]))
 			print_error("%s: %s\n", rows[i][0], err.msg);
 		assert_non_null(strstr(err.msg, rows[i][1]));

@@ -3,8 +3,7 @@
 #include "unit.h"
 
 #include "ctl/types.h"
-#include "fake_net.h"
-#include "net/filter.h"
+#include "filterbench.h"
 
 static struct loop *loop;
 static struct fake *nic, *back;
@@ -14,25 +13,9 @@ static struct iovec arena[3 * NET_BATCH];
 static struct batch batch;
 static uint8_t frames[NET_BATCH][NET_FRAME_MAX];
 
-static struct filter *try_filter(const char *text, struct error *err)
-{
-	struct opt_list l;
-	struct creatable *c;
-
-	assert_int_equal(opt_list_parse(text, "qom-type", &l, err), 0);
-	c = creatable_add(&l, err);
-	opt_list_free(&l);
-	return c ? to_filter(&c->obj) : NULL;
-}
-
 static void with(const char *text)
 {
-	struct error err = { "" };
-
-	filter = try_filter(text, &err);
-	if (!filter)
-		print_error("%s: %s\n", text, err.msg);
-	assert_non_null(filter);
+	filter = new_filter(text);
 	settle(loop);
 }
 
@@ -48,26 +31,9 @@ static int setup(void **state)
 
 	(void)state;
 	loop = loop_new("test", &err);
-	nic = fake_new("nic0", NET_KIND_NIC, &fake_lender_ops, loop);
-	back = fake_new("net0", NET_KIND_BACKEND, &fake_sender_ops, loop);
+	make_wire(loop, &nic, &back);
 	batch = (struct batch){ .iov = arena };
-	assert_int_equal(net_connect(&nic->c, &back->c, &err), 0);
-	net_start(&nic->c);
-	settle(loop);
-	net_drained(&back->c);
 	return 0;
-}
-
-static void check_client(struct net_client *c, void *arg)
-{
-	(void)arg;
-	assert_true(net_account_balanced(&c->tx));
-	assert_true(net_account_balanced(&c->rx));
-}
-
-static void check_accounts(void)
-{
-	net_client_each(check_client, NULL);
 }
 
 static int teardown(void **state)
