@@ -10,7 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "base/log.h"
+#include "nic/nic.h"
 #include "nic/virtio_net.h"
 
 #define CTRL_QUEUE_SIZE 64
@@ -281,22 +281,6 @@ static const struct net_client_ops client_ops = {
 	.info = client_info,
 };
 
-/* A NIC without an id is called after its model. */
-static void name_client(const struct virtio_net *n, struct net_client *c)
-{
-	const char *label = virtio_label(&n->vdev);
-
-	if (strcmp(label, model(n))) {
-		snprintf(c->name, sizeof(c->name), "%s", label);
-		return;
-	}
-	for (unsigned i = 0; i < UINT16_MAX; i++) {
-		snprintf(c->name, sizeof(c->name), "%s.%u", label, i);
-		if (!net_client_find(c->name, 0))
-			return;
-	}
-}
-
 /* ---- life ---- */
 
 static int pair_init(struct virtio_net *n, unsigned i, struct error *err)
@@ -314,7 +298,7 @@ static int pair_init(struct virtio_net *n, unsigned i, struct error *err)
 		.gives = host_offloads(n->vdev.host_features),
 		.max_frame = NET_FRAME_MAX,
 	};
-	name_client(n, &p->client);
+	nic_name_client(&p->client, virtio_label(&n->vdev), model(n));
 	p->tx.batch.iov = p->tx.iov;
 	p->tx.flat = malloc(NET_FRAME_MAX);
 	if (!p->tx.flat || vnet_rx_init(p) < 0)
@@ -326,25 +310,6 @@ static void pair_deinit(struct vnet_pair *p)
 {
 	free(p->tx.flat);
 	vnet_rx_destroy(p);
-}
-
-static int connect_netdev(struct virtio_net *n, struct error *err)
-{
-	struct net_client *backend;
-	int r;
-
-	if (!n->prop.netdev) {
-		log_warn("%s: netdev= is not given, nothing is connected to this NIC", virtio_label(&n->vdev));
-		return 0;
-	}
-	backend = net_client_find(n->prop.netdev, 0);
-	if (!backend || backend->kind == NET_KIND_NIC)
-		return fail(err, ENOENT, "netdev=%s: there is no such network backend; add -netdev ...,id=%s",
-			    n->prop.netdev, n->prop.netdev);
-	r = net_connect(&n->pair[0].client, backend, err);
-	if (r < 0)
-		error_prefix(err, "netdev=%s: ", n->prop.netdev);
-	return r;
 }
 
 static int check_later(const struct virtio_net *n, struct error *err)
@@ -423,7 +388,7 @@ static int vnet_connect(struct virtio_net *n, struct error *err)
 
 	if (r < 0)
 		return r;
-	r = connect_netdev(n, err);
+	r = nic_connect(c, n->prop.netdev, virtio_label(&n->vdev), err);
 	if (r < 0) {
 		net_client_remove(c);
 		return r;

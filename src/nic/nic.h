@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* What all NICs have in common: the name of a net client, and how it finds the backend that netdev= names. Main. */
+#ifndef NIC_NIC_H
+#define NIC_NIC_H
+
+#include "net/client.h"
+
+/*
+ * Name a client that is to be added: `label` (device_label()) if the device was given an id, else its model with the
+ * first free number behind it ("e1000.0").
+ */
+void nic_name_client(struct net_client *c, const char *label, const char *model);
+/*
+ * Connect an added client to the backend of that name; NULL: warned of, nothing is connected. -ENOENT: there is none;
+ * -EBUSY: it has another peer.
+ */
+int nic_connect(struct net_client *c, const char *netdev, const char *label, struct error *err) __must_check;
+
+#endif
