@@ -192,6 +192,32 @@ static inline const struct vring_desc *indirect_table(struct virtq *q, const str
 	return dma_ptr(q->dma, d->addr, d->len);
 }
 
+/* What was found of a chain so far. */
+struct found {
+	struct iovec *iov;
+	unsigned max, n, n_out;
+	uint64_t bytes[2]; /* readable, writable */
+};
+
+static inline int find_buffer(struct virtq *q, struct found *f, const struct vring_desc *d)
+{
+	bool writable = d->flags & VRING_DESC_F_WRITE;
+	void *host;
+
+	if (unlikely(d->len == 0))
+		return broken(q, VIRTQ_FAULT_ZERO_LEN);
+	host = dma_ptr(q->dma, d->addr, d->len);
+	if (unlikely(!host))
+		return broken(q, VIRTQ_FAULT_ADDRESS);
+	if (unlikely(f->n == f->max))
+		return -E2BIG;
+	f->iov[f->n++] = (struct iovec){ host, d->len };
+	f->bytes[writable] += d->len;
+	if (!writable && unlikely(f->n != ++f->n_out))
+		return broken(q, VIRTQ_FAULT_ORDER);
+	return 0;
+}
+
 /*
  * Walk the chain from descriptor `head` on. The bound is a count: a table of n entries has no chain of more than n, so
  * whatever a loop looks like, it is left after n steps. The count starts anew in an indirect table, once: that it is
@@ -200,51 +226,37 @@ static inline const struct vring_desc *indirect_table(struct virtq *q, const str
 static inline int walk(struct virtq *q, unsigned head, struct iovec *iov, unsigned max, struct vchain *c)
 {
 	const struct vring_desc *table = q->desc;
-	uint64_t bytes[2] = { 0, 0 }; /* readable, writable */
-	unsigned size = q->size, steps = 0, n = 0, n_out = 0, i = head;
+	struct found f = { .iov = iov, .max = max };
+	unsigned size = q->size, steps = 0, i = head;
 	bool indirect = false;
+	int r;
 
 	for (;;) {
 		struct vring_desc d = guest_desc(table, i);
-		bool writable = d.flags & VRING_DESC_F_WRITE;
-		void *host;
 
-		if (unlikely(steps++ == size || n == VIRTQ_CHAIN_MAX))
+		if (unlikely(steps++ == size || f.n == VIRTQ_CHAIN_MAX))
 			return broken(q, VIRTQ_FAULT_LOOP);
 		if (d.flags & VRING_DESC_F_INDIRECT) {
-			if (unlikely(indirect))
-				return broken(q, VIRTQ_FAULT_INDIRECT);
-			table = indirect_table(q, &d, &size);
+			table = unlikely(indirect) ? NULL : indirect_table(q, &d, &size);
 			if (unlikely(!table))
 				return broken(q, VIRTQ_FAULT_INDIRECT);
 			indirect = true;
-			steps = 0;
-			i = 0;
+			steps = i = 0;
 			continue;
 		}
-		if (unlikely(d.len == 0))
-			return broken(q, VIRTQ_FAULT_ZERO_LEN);
-		host = dma_ptr(q->dma, d.addr, d.len);
-		if (unlikely(!host))
-			return broken(q, VIRTQ_FAULT_ADDRESS);
-		if (unlikely(n == max))
-			return -E2BIG;
-		iov[n++] = (struct iovec){ host, d.len };
-		bytes[writable] += d.len;
-		if (!writable) {
-			if (unlikely(n != ++n_out))
-				return broken(q, VIRTQ_FAULT_ORDER);
-		}
+		r = find_buffer(q, &f, &d);
+		if (unlikely(r))
+			return r;
 		if (!(d.flags & VRING_DESC_F_NEXT))
 			break;
 		i = d.next;
 		if (unlikely(i >= size))
 			return broken(q, VIRTQ_FAULT_NEXT);
 	}
-	if (unlikely(bytes[0] > UINT32_MAX || bytes[1] > UINT32_MAX))
+	if (unlikely(f.bytes[0] > UINT32_MAX || f.bytes[1] > UINT32_MAX))
 		return broken(q, VIRTQ_FAULT_TOO_LONG);
-	*c = (struct vchain){ (uint16_t)head, (uint16_t)n_out, (uint16_t)(n - n_out), (uint32_t)bytes[0],
-			      (uint32_t)bytes[1] };
+	*c = (struct vchain){ (uint16_t)head, (uint16_t)f.n_out, (uint16_t)(f.n - f.n_out), (uint32_t)f.bytes[0],
+			      (uint32_t)f.bytes[1] };
 	return 1;
 }
 
