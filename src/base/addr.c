@@ -357,6 +357,9 @@ int addr_resolve(const struct addr_opts *o, const char *name, unsigned use, stru
 	snprintf(prefix, sizeof(prefix), "%s%s", name, *name ? "." : "");
 	memset(a, 0, sizeof(*a));
 	a->fd = -1;
+	if (o->cid || (o->type && !strcmp(o->type, "vsock")))
+		return fail(err, ENOTSUP, "%s%s=%.32s: vsock is not offered; " VSOCK_INSTEAD, prefix,
+			    o->cid ? "cid" : "type", o->cid ? o->cid : o->type);
 	if (o->type && !type)
 		return fail(err, EINVAL, "%stype=%.32s: expected inet, unix or fd", prefix, o->type);
 	if (other && !type)

@@ -30,7 +30,7 @@ void endpoint_set_port(struct endpoint *e, uint16_t port);		 /* of inet and inet
 /* ---- what the user writes ---- */
 
 struct addr_opts {
-	char *type, *host, *port, *path, *str;
+	char *type, *host, *port, *path, *str, *cid;
 	uint16_t to;
 	bool numeric, keep_alive, mptcp, abstract, tight;
 	uint8_t ipv4, ipv6; /* enum onoffauto */
@@ -58,8 +58,12 @@ struct addr_opts {
 	OPT_F(t, f.path, p ".path", OPT_STR, .arg = "path", .help = "unix: path, or abstract name"),               \
 	OPT_F(t, f.abstract, p ".abstract", OPT_BOOL, .help = "unix: the path is a name without a file"),          \
 	OPT_F(t, f.tight, p ".tight", OPT_BOOL, .def = "on", .help = "unix: no zero bytes behind an abstract name"), \
-	OPT_F(t, f.str, p ".str", OPT_STR, .arg = "n", .help = "fd: an open socket, inherited as descriptor n")
+	OPT_F(t, f.str, p ".str", OPT_STR, .arg = "n", .help = "fd: an open socket, inherited as descriptor n"),   \
+	OPT_F(t, f.cid, p ".cid", OPT_STR, .arg = "n", .help = "vsock: not offered")
 /* clang-format on */
+
+/* What to do about an address that QEMU knows elsewhere. */
+#define VSOCK_INSTEAD "use a UNIX socket, and let socat join it to the vsock"
 
 /* ---- what comes out ---- */
 

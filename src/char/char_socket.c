@@ -57,6 +57,7 @@ static const struct opt socket_options[] = {
 	O(delay, "delay", OPT_ONOFFAUTO, .def = "auto", .help = "the opposite of nodelay, accepted"),
 	O(addr.str, "fd", OPT_STR, .arg = "n",
 	  .help = "an open socket, inherited as descriptor n: connected, or with server=on one that listens"),
+	O(addr.cid, "cid", OPT_STR, .arg = "n", .help = "a vsock: not offered"),
 	O(server, "server", OPT_BOOL, .def = "off", .help = "listen, do not connect"),
 	O(wait, "wait", OPT_ONOFFAUTO, .def = "auto",
 	  .help = "a server waits for its first client at start; auto: it does"),
@@ -82,6 +83,8 @@ static int check_offered(const struct socket_opts *o, struct error *err)
 	if (o->tls_creds || o->tls_authz)
 		return fail(err, ENOTSUP, "%s=%.64s: TLS is not offered; use a UNIX socket, or a tunnel (stunnel, ssh)",
 			    o->tls_creds ? "tls-creds" : "tls-authz", o->tls_creds ? o->tls_creds : o->tls_authz);
+	if (o->addr.cid)
+		return fail(err, ENOTSUP, "cid=%.32s: vsock is not offered; " VSOCK_INSTEAD, o->addr.cid);
 	return 0;
 }
 

@@ -227,6 +227,14 @@ static int check_model(const char *model, struct error *err)
 	return nic_model_find(model) ? 0 : nic_model_unknown(model, err);
 }
 
+/* The two options name the address differently, in QEMU too. */
+static int check_mac_key(const struct opt_list *l, const char *wrong, const char *right, struct error *err)
+{
+	const char *value = pair_peek(l, wrong);
+
+	return value ? fail(err, EINVAL, "unknown option '%s'; here it is %s=%.64s", wrong, right, value) : 0;
+}
+
 static int plan_nic_parts(struct net_plan *plan, const struct net_item *item, struct opt_list *list,
 			  const struct nic_opts *o, struct error *err)
 {
@@ -255,7 +263,7 @@ static int plan_nic(struct net_plan *plan, struct net_item *item, struct error *
 	int rc = opts_defaults(nic_keys, &o, err);
 
 	if (rc == 0)
-		rc = opts_apply(nic_keys, list, &o, false, err);
+		rc = check_mac_key(list, "macaddr", "mac", err) ?: opts_apply(nic_keys, list, &o, false, err);
 	if (rc == 0 && strcmp(o.type, "none"))
 		rc = plan_nic_parts(plan, item, list, &o, err);
 	else if (rc == 0)
@@ -271,7 +279,8 @@ static int plan_net_nic(struct net_plan *plan, struct net_item *item, struct err
 	int rc = device ? opts_defaults(net_nic_keys, &o, err) : -ENOMEM;
 
 	if (rc == 0)
-		rc = opts_apply(net_nic_keys, &item->list, &o, true, err);
+		rc = check_mac_key(&item->list, "mac", "macaddr", err) ?:
+			     opts_apply(net_nic_keys, &item->list, &o, true, err);
 	if (rc == 0)
 		rc = opts_reject_rest(&item->list, (const struct opt *const[]){ net_nic_keys, NULL }, err);
 	if (rc == 0)

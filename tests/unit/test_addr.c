@@ -123,7 +123,9 @@ static void refused(void **state)
 		const char *says;
 	} row[] = {
 		{ "addr.host=x", 0, "addr.type is missing" },
-		{ "addr.type=vsock", 0, "addr.type=vsock: expected inet, unix or fd" },
+		{ "addr.type=bogus", 0, "addr.type=bogus: expected inet, unix or fd" },
+		{ "addr.type=vsock", 0, "addr.type=vsock: vsock is not offered; use a UNIX socket" },
+		{ "addr.type=vsock,addr.cid=3,addr.port=1", 0, "addr.cid=3: vsock is not offered" },
 		{ "addr.type=inet", 0, "addr.host is missing" },
 		{ "addr.type=inet,addr.host=x", 0, "addr.port is missing" },
 		{ "addr.type=inet,addr.host=,addr.port=1", 0, "addr.host= is empty" },
