@@ -21,6 +21,7 @@
 
 #include "backend/user_command.h"
 #include "backend/user_data.h"
+#include "backend/user_guestdev.h"
 #include "backend/user_helper.h"
 #include "backend/user_resolv.h"
 #include "base/log.h"
@@ -41,6 +42,7 @@ struct user {
 	struct user_helper helper;
 	struct user_data data;
 	struct user_commands commands;
+	struct user_guestdev guestdev[USER_GUESTFWD_MAX]; /* of rules that are no command */
 	struct resolv_watch resolv;
 	struct post broken, slow;
 	bool held_down;	    /* the link, because vwire-user is stopped; the loop's */
@@ -211,13 +213,29 @@ static void on_goes_on(struct user_data *d)
 	net_set_carrier(&u->c, true);
 }
 
-/* ---- commands and resolv.conf ---- */
+/* ---- connections of guestfwd, and resolv.conf ---- */
 
 static void on_spawn(struct user_helper *h, unsigned index, int fd)
 {
 	struct user *u = container_of(h, struct user, helper);
 
-	user_commands_run(&u->commands, u->net.guestfwd[index].command, fd);
+	const char *command = u->net.guestfwd[index].command;
+
+	if (command)
+		user_commands_run(&u->commands, command, fd);
+	else
+		user_guestdev_connect(&u->guestdev[index], fd);
+}
+
+static int open_guestdevs(struct user *u, struct error *err)
+{
+	int rc = 0;
+
+	for (unsigned i = 0; rc == 0 && i < u->net.n_guestfwd; i++) {
+		if (!u->net.guestfwd[i].command)
+			rc = user_guestdev_open(&u->guestdev[i], u->net.guestfwd[i].target, u->main, err);
+	}
+	return rc;
 }
 
 static void on_resolv(struct resolv_watch *r)
@@ -337,6 +355,8 @@ static void user_free(struct user *u)
 	loop_unpost(u->main, &u->slow);
 	user_helper_unmap(&u->helper);
 	user_commands_end(&u->commands);
+	for (unsigned i = 0; i < USER_GUESTFWD_MAX; i++)
+		user_guestdev_close(&u->guestdev[i]);
 	user_net_free(&u->net);
 	free(u);
 }
@@ -463,7 +483,7 @@ static int user_create(const char *id, const void *opts, struct loop *loop, stru
 	}
 	init_client(u, id, loop);
 	init_parts(u);
-	rc = user_helper_start_wait(&u->helper, err) ?: net_client_add(&u->c, err);
+	rc = user_helper_start_wait(&u->helper, err) ?: open_guestdevs(u, err) ?: net_client_add(&u->c, err);
 	if (rc) {
 		user_free(u);
 		return rc;

@@ -178,8 +178,8 @@ static int guestfwd_error(const struct user_guestfwd_rule *r, int code, const ch
 	struct in_addr a = { r->fwd.addr };
 	char addr[INET_ADDRSTRLEN];
 
-	return fail(err, code, "guestfwd=tcp:%s:%u-cmd:%.127s: %s", inet_ntop(AF_INET, &a, addr, sizeof(addr)),
-		    r->fwd.port, r->command, why);
+	return fail(err, code, "guestfwd=tcp:%s:%u-%.127s: %s", inet_ntop(AF_INET, &a, addr, sizeof(addr)), r->fwd.port,
+		    r->target, why);
 }
 
 /* The error of the request that was refused, in the words of the option that it came from. */

@@ -25,7 +25,7 @@ struct user_helper {
 	struct user_net *net;
 	struct loop *loop; /* main */
 	void (*event)(struct user_helper *h, enum user_event e);
-	void (*spawn)(struct user_helper *h, unsigned index, int fd); /* a connection for a command; owns fd */
+	void (*spawn)(struct user_helper *h, unsigned index, int fd); /* a connection to rule index; owns fd */
 
 	struct user_child child;
 	int ctl; /* -1: not running */

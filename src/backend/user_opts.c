@@ -33,8 +33,9 @@ const struct opt user_opt_table[] = {
 	O(bootfile, "bootfile", OPT_STR, .arg = "file", .help = "file to boot from by TFTP, by DHCP"),
 	O(hostfwd, "hostfwd", OPT_STRLIST, .arg = "[tcp|udp]:[hostaddr]:hostport-[guestaddr]:guestport",
 	  .help = "make a port of the guest reachable at one of the host (0: any that is free, which is said); may be repeated"),
-	O(guestfwd, "guestfwd", OPT_STRLIST, .arg = "[tcp]:server:port-cmd:command",
-	  .help = "run the command for each connection of the guest to that address; may be repeated"),
+	O(guestfwd, "guestfwd", OPT_STRLIST, .arg = "[tcp]:server:port-target",
+	  .help = "join the guest's connections to that address to a character device (chardev:id, unix:path, ...), "
+		  "or run a command for each (cmd:command); may be repeated"),
 	O(prefilter, "prefilter", OPT_BOOL, .def = "on",
 	  .help = "keep IPv4 options, fragments and other protocols than TCP, UDP and ping away from libslirp"),
 	O(smb, "smb", OPT_STR, .arg = "dir", .help = "not offered: share a directory in another way"),

@@ -32,7 +32,8 @@ struct user_fwd_rule {
 struct user_guestfwd_rule {
 	struct user_guestfwd fwd;
 	char *text;
-	const char *command; /* in text */
+	const char *target;  /* in text: "cmd:COMMAND", or a character device (chardev_open()) */
+	const char *command; /* in text; NULL: a character device */
 };
 
 /* What a user network is. */

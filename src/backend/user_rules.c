@@ -8,7 +8,7 @@
 
 #define FWD_FORM	"expected [tcp|udp]:[hostaddr]:hostport-[guestaddr]:guestport"
 #define FWD_REMOVE_FORM "expected [tcp|udp]:[hostaddr]:hostport"
-#define GUESTFWD_FORM	"expected [tcp]:server:port-cmd:command"
+#define GUESTFWD_FORM	"expected [tcp]:server:port-chardev:id or [tcp]:server:port-cmd:command"
 
 /* Cut the next part off *s at `sep`, in place. NULL: there is no `sep`. */
 static char *cut(char **s, char sep)
@@ -190,15 +190,27 @@ static int parse_guestfwd(char *s, struct user_guestfwd_rule *r, struct error *e
 		return fail(err, EINVAL, "%s", GUESTFWD_FORM);
 	rc = parse_protocol(proto, &udp, GUESTFWD_FORM, err);
 	if (!rc && udp)
-		return fail(err, EINVAL, "only tcp can be forwarded to a command; %s", GUESTFWD_FORM);
+		return fail(err, EINVAL, "only tcp can be forwarded; %s", GUESTFWD_FORM);
 	rc = rc ?: parse_address("server", addr, &r->fwd.addr, err) ?: parse_port("server", port, 1, &r->fwd.port, err);
 	if (rc)
 		return rc;
-	if (strncmp(s, "cmd:", 4))
-		return fail(err, ENOTSUP, "a character device as the target is not offered; use cmd:command, %s",
-			    GUESTFWD_FORM);
-	r->command = s + 4;
-	return *r->command ? 0 : fail(err, EINVAL, "the command is empty; %s", GUESTFWD_FORM);
+	r->target = s;
+	r->command = strncmp(s, "cmd:", 4) ? NULL : s + 4;
+	if (!*s || (r->command && !*r->command))
+		return fail(err, EINVAL, "the %s is empty; %s", *s ? "command" : "target", GUESTFWD_FORM);
+	return 0;
+}
+
+/* libslirp would take both, and serve the one. */
+static bool has_rule(const struct user_net *n, const struct user_guestfwd *f)
+{
+	for (unsigned i = 0; i < n->n_guestfwd; i++) {
+		const struct user_guestfwd *g = &n->guestfwd[i].fwd;
+
+		if (g != f && g->addr == f->addr && g->port == f->port)
+			return true;
+	}
+	return false;
 }
 
 static int take_guestfwd(const char *text, struct user_net *n, struct error *err)
@@ -215,6 +227,8 @@ static int take_guestfwd(const char *text, struct user_net *n, struct error *err
 		return fail(err, ENOMEM, "no memory");
 	r->fwd.index = (uint16_t)n->n_guestfwd++;
 	rc = parse_guestfwd(r->text, r, err);
+	if (!rc && has_rule(n, &r->fwd))
+		rc = fail(err, EEXIST, "this address and port have a rule already; choose another");
 	if (rc)
 		error_prefix(err, "guestfwd=%.127s: ", text);
 	return rc;

@@ -59,7 +59,7 @@ const struct type *const all_types[] = {
 #define NOT_YET(sym, text, instead) \
 	static const struct netdev_type not_yet_##sym = { .name = text, .unsupported = instead }
 
-NOT_YET(channel, "channel", "use guestfwd= of user, with cmd:command");
+NOT_YET(channel, "channel", "use guestfwd= of user");
 NOT_YET(netmap, "netmap",
 	"Linux has none; use af-xdp for a queue of an interface past the host's stack, or vde for a switch");
 NOT_YET(vhost_user, "vhost-user", "use stream or dgram for frames to another program");

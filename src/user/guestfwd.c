@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Connections to commands: see guestfwd.h. */
+/* Connections to what vwire has at the other end: see guestfwd.h. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * guestfwd: the guest's connections to commands, without a UNIX socket that could be connected to anything else.
+ * guestfwd: the guest's connections to commands and character devices, both of them vwire's, without a UNIX socket that
+ * could be connected to anything else.
  *
  * For a rule of slirp_add_unix() libslirp makes a UNIX stream socket for each connection of the guest and connects it
  * to the rule's path. To let it do so would be to allow UNIX sockets, and no filter of system calls sees where one is

@@ -10,7 +10,7 @@
  *			wakes vwire-user, the eventfd that wakes vwire (who neither reads nor writes it)
  *	USER_RESOLV	the text of resolv.conf; again whenever it changes
  *	USER_FWD_ADD	a rule each (binds the port while the user's own rights are still there)
- *	USER_GUESTFWD	a command each
+ *	USER_GUESTFWD	a rule each
  *	USER_START	lock down and run; the reply's `layers` says what is in force. From then on only USER_RESOLV,
  *			USER_FWD_ADD and USER_FWD_DEL
  *
@@ -84,7 +84,7 @@ enum user_msg_type {
 	USER_GUESTFWD,
 	USER_START,
 	USER_REPLY = 100, /* error: 0 or an errno value; text: says more, or is empty */
-	USER_SPAWN,	  /* with 1 descriptor: a connection for the command of guestfwd rule `index` */
+	USER_SPAWN,	  /* with 1 descriptor: a connection to guestfwd rule `index` */
 	USER_LOG,	  /* text: one line */
 };
 

@@ -175,8 +175,12 @@ static void test_rules(void **state)
 	good("hostfwd=tcp::80-:80,hostfwd=udp::80-:80,hostfwd=tcp::81-:80", &n);
 	assert_int_equal(n.n_fwd, 3);
 	user_net_free(&n);
-	good("guestfwd=tcp:10.0.2.100:1234-cmd:nc -U /tmp/a-b:c,,d,guestfwd=:10.0.2.101:7-cmd:cat", &n);
-	assert_int_equal(n.n_guestfwd, 2);
+	good("guestfwd=tcp:10.0.2.100:1234-cmd:nc -U /tmp/a-b:c,,d,guestfwd=:10.0.2.101:7-cmd:cat,"
+	     "guestfwd=:10.0.2.102:7-unix:/tmp/a-b,,server=on",
+	     &n);
+	assert_int_equal(n.n_guestfwd, 3);
+	assert_null(n.guestfwd[2].command);
+	assert_string_equal(n.guestfwd[2].target, "unix:/tmp/a-b,server=on");
 	assert_string_equal(n.guestfwd[0].command, "nc -U /tmp/a-b:c,d");
 	assert_string_equal(addr(n.guestfwd[0].fwd.addr), "10.0.2.100");
 	assert_int_equal(n.guestfwd[0].fwd.port, 1234);
@@ -234,6 +238,8 @@ static void test_json(void **state)
 	assert_string_equal(addr(n.config.host), "10.5.5.2");
 	user_net_free(&n);
 }
+
+#define GUESTFWD_FORM "expected [tcp]:server:port-chardev:id or [tcp]:server:port-cmd:command"
 
 /* Every error: the option, the value, what is allowed. */
 static const struct {
@@ -305,13 +311,11 @@ static const struct {
 	  "hostfwd=tcp:127.0.0.1:7-:2: this port is forwarded already by hostfwd=tcp::7-:1; choose a different one" },
 	{ "hostfwd=unix:/tmp/x-:22",
 	  "hostfwd=unix:/tmp/x-:22: forwarding from a UNIX socket is not offered; expected [tcp|udp]:[hostaddr]:hostport-[guestaddr]:guestport" },
-	{ "guestfwd=tcp:10.0.2.100:80", "guestfwd=tcp:10.0.2.100:80: expected [tcp]:server:port-cmd:command" },
+	{ "guestfwd=tcp:10.0.2.100:80", "guestfwd=tcp:10.0.2.100:80: " GUESTFWD_FORM },
 	{ "guestfwd=udp:10.0.2.100:80-cmd:cat",
-	  "guestfwd=udp:10.0.2.100:80-cmd:cat: only tcp can be forwarded to a command; expected [tcp]:server:port-cmd:command" },
-	{ "guestfwd=tcp:10.0.2.100:80-chardev0",
-	  "guestfwd=tcp:10.0.2.100:80-chardev0: a character device as the target is not offered; use cmd:command, expected [tcp]:server:port-cmd:command" },
-	{ "guestfwd=tcp:10.0.2.100:80-cmd:",
-	  "guestfwd=tcp:10.0.2.100:80-cmd:: the command is empty; expected [tcp]:server:port-cmd:command" },
+	  "guestfwd=udp:10.0.2.100:80-cmd:cat: only tcp can be forwarded; " GUESTFWD_FORM },
+	{ "guestfwd=tcp:10.0.2.100:80-", "guestfwd=tcp:10.0.2.100:80-: the target is empty; " GUESTFWD_FORM },
+	{ "guestfwd=tcp:10.0.2.100:80-cmd:", "guestfwd=tcp:10.0.2.100:80-cmd:: the command is empty; " GUESTFWD_FORM },
 	{ "guestfwd=tcp:10.0.2.100:0-cmd:cat",
 	  "guestfwd=tcp:10.0.2.100:0-cmd:cat: the server port \"0\" is not a number between 1 and 65535" },
 };
