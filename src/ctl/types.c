@@ -20,6 +20,7 @@
 #include "char/char_stdio.h"
 #include "char/type.h"
 #include "net/hub.h"
+#include "nic/rtl8139.h"
 #include "nic/virtio_net.h"
 #include "nic/virtio_net_pci.h"
 #include "net/filter.h"
@@ -46,6 +47,7 @@ const struct type *const all_types[] = {
 	&type_device,
 	&type_pci_device,
 	&type_pci_host_bridge,
+	&type_rtl8139,
 	&type_virtio_device,
 	&type_virtio_pci,
 	&type_virtio_net,
@@ -131,7 +133,6 @@ const struct unoffered unoffered_nics[] = {
 	{ "ne2k_isa", OTHER_NIC },
 	{ "ne2k_pci", OTHER_NIC },
 	{ "pcnet", OTHER_NIC },
-	{ "rtl8139", OTHER_NIC },
 	{ "tulip", OTHER_NIC },
 	{ "usb-net", "there is no USB; use virtio-net-pci" },
 	{ "virtio-net-device", "there is no virtio-mmio bus; use virtio-net-pci" },

@@ -13,4 +13,9 @@ struct net_client *virtio_net_make(struct bench *b);
 void virtio_net_unmake(struct bench *b);
 bool virtio_net_turn(struct bench *b);
 
+struct net_client *rtl8139_cplus_make(struct bench *b);
+struct net_client *rtl8139_c_make(struct bench *b);
+void rtl8139_unmake(struct bench *b);
+bool rtl8139_turn(struct bench *b);
+
 #endif

@@ -16,10 +16,18 @@
 		.largest_ping = 9000, .waiting = 64                                                          \
 	}
 
+#define RTL8139(mode)                                                                                             \
+	{                                                                                                         \
+		.type = "rtl8139", .make = rtl8139_##mode##_make, .unmake = rtl8139_unmake, .turn = rtl8139_turn, \
+		.largest_ping = 1472, .waiting = 60                                                               \
+	}
+
 /* The transport makes no difference to the client: the device is the same. */
 static const struct row rows[] = {
 	VIRTIO_NET("virtio-net-pci"),
 	VIRTIO_NET("virtio-net-pci-non-transitional"),
+	RTL8139(c),
+	RTL8139(cplus),
 };
 
 static int failed;
