@@ -20,6 +20,7 @@
 #include "char/char_stdio.h"
 #include "char/type.h"
 #include "net/hub.h"
+#include "nic/e1000.h"
 #include "nic/rtl8139.h"
 #include "nic/virtio_net.h"
 #include "nic/virtio_net_pci.h"
@@ -47,6 +48,10 @@ const struct type *const all_types[] = {
 	&type_device,
 	&type_pci_device,
 	&type_pci_host_bridge,
+	&type_e1000_base,
+	&type_e1000,
+	&type_e1000_82544gc,
+	&type_e1000_82545em,
 	&type_rtl8139,
 	&type_virtio_device,
 	&type_virtio_pci,
@@ -121,9 +126,6 @@ const struct chardev_type *const chardev_types[] = {
 
 /* clang-format off */
 const struct unoffered unoffered_nics[] = {
-	{ "e1000", OTHER_NIC },
-	{ "e1000-82544gc", OTHER_NIC },
-	{ "e1000-82545em", OTHER_NIC },
 	{ "e1000e", OTHER_NIC },
 	{ "igb", OTHER_NIC },
 	{ "i82550", OTHER_NIC },

@@ -18,4 +18,10 @@ struct net_client *rtl8139_c_make(struct bench *b);
 void rtl8139_unmake(struct bench *b);
 bool rtl8139_turn(struct bench *b);
 
+struct net_client *e1000_make(struct bench *b);
+struct net_client *e1000_82544gc_make(struct bench *b);
+struct net_client *e1000_82545em_make(struct bench *b);
+void e1000_unmake(struct bench *b);
+bool e1000_turn(struct bench *b);
+
 #endif

@@ -22,12 +22,21 @@
 		.largest_ping = 1472, .waiting = 60                                                               \
 	}
 
+#define E1000(name, model)                                                                                            \
+	{                                                                                                             \
+		.type = name, .make = model##_make, .unmake = e1000_unmake, .turn = e1000_turn, .largest_ping = 9000, \
+		.waiting = 64                                                                                         \
+	}
+
 /* The transport makes no difference to the client: the device is the same. */
 static const struct row rows[] = {
 	VIRTIO_NET("virtio-net-pci"),
 	VIRTIO_NET("virtio-net-pci-non-transitional"),
 	RTL8139(c),
 	RTL8139(cplus),
+	E1000("e1000", e1000),
+	E1000("e1000-82544gc", e1000_82544gc),
+	E1000("e1000-82545em", e1000_82545em),
 };
 
 static int failed;
