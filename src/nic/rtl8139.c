@@ -389,6 +389,7 @@ static void rtl_class_init(struct class *class)
 	c->device = c->subsystem = 0x8139;
 	c->revision = REVISION_CPLUS;
 	c->class_code = 0x020000; /* Ethernet */
+	c->romfile = "efi-rtl8139.rom";
 	c->realize = rtl_realize;
 	c->unrealize = rtl_unrealize;
 	c->reset = rtl_reset;
@@ -401,6 +402,8 @@ static const struct opt props[] = {
 	      .help = "the network backend that it is connected to"),
 	OPT_F(struct rtl8139, prop.mac, "mac", OPT_MAC,
 	      .help = "its address; without it one from 52:54:00:12:34:56 on"),
+	OPT_F(struct rtl8139, prop.bootindex, "bootindex", OPT_INT, .min = (uint64_t)-1, .max = INT32_MAX, .def = "-1",
+	      .help = "place in firmware's boot order; there is no firmware, so it changes nothing"),
 	OPT_F(struct rtl8139, prop.cplus, "cplus", OPT_BOOL, .def = "on",
 	      .help = "RTL8139C+, which Linux drives by 8139cp; off: RTL8139C, by 8139too"),
 	OPT_END,

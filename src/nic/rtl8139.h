@@ -261,6 +261,7 @@ struct rtl8139 {
 	struct {
 		char *netdev;
 		struct mac_opt mac;
+		int32_t bootindex;
 		bool cplus;
 	} prop;
 	bool mac_taken;
@@ -283,7 +284,8 @@ struct rtl8139 {
 	_Atomic uint8_t poll; /* POLL_* asked for */
 	_Atomic bool starved; /* the receiver waits for room */
 	_Atomic bool link;
-	_Atomic uint64_t timer_base; /* CLOCK_VM_NS at which TCTR was 0 */
+	_Atomic uint64_t timer_base;	/* CLOCK_VM_NS at which TCTR was 0 */
+	_Atomic uint64_t timer_written; /* ... when that or TimerInt were written last */
 	_Atomic uint32_t timer_int;
 	struct post tx_post, rx_post, timer_post;
 

@@ -52,11 +52,14 @@ uint32_t rtl_timer_count(const struct rtl8139 *r)
 	return (uint32_t)ticks_since(r, clock_now(CLOCK_VM_NS));
 }
 
-/* The count is 32 bits wide: TimerInt comes by once in 2^32 ticks. */
-static void arm(struct rtl8139 *r)
+/*
+ * The count is 32 bits wide: TimerInt comes by once in 2^32 ticks, for the first time after `from`. That may be over by
+ * now: the loop comes to it later than the driver wrote.
+ */
+static void arm(struct rtl8139 *r, uint64_t from)
 {
 	uint32_t at = atomic_load(&r->timer_int);
-	uint64_t ticks = ticks_since(r, clock_now(CLOCK_VM_NS)), next;
+	uint64_t ticks = ticks_since(r, from), next;
 
 	if (!at) {
 		timer_cancel(&r->timer);
@@ -70,14 +73,17 @@ static void arm(struct rtl8139 *r)
 
 void rtl_timer_post(struct post *p)
 {
-	arm(container_of(p, struct rtl8139, timer_post));
+	struct rtl8139 *r = container_of(p, struct rtl8139, timer_post);
+
+	arm(r, atomic_load(&r->timer_written));
 }
 
 void rtl_timer_fired(struct timer *t)
 {
 	struct rtl8139 *r = container_of(t, struct rtl8139, timer);
+	uint64_t due = t->deadline;
 
 	if (atomic_load(&r->timer_int))
 		rtl_interrupt(r, INT_TIMEOUT);
-	arm(r);
+	arm(r, due);
 }

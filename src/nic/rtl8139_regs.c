@@ -216,12 +216,18 @@ static uint32_t get_tctr(const struct rtl8139 *r, unsigned off)
 	return rtl_timer_count(r);
 }
 
+static void timer_written(struct rtl8139 *r, uint64_t now)
+{
+	atomic_store(&r->timer_written, now);
+	loop_post(r->loop, &r->timer_post);
+}
+
 static void set_tctr(struct rtl8139 *r, unsigned off, uint32_t v)
 {
 	(void)off;
 	(void)v;
 	atomic_store(&r->timer_base, clock_now(CLOCK_VM_NS));
-	loop_post(r->loop, &r->timer_post);
+	timer_written(r, atomic_load(&r->timer_base));
 }
 
 static uint32_t get_timer_int(const struct rtl8139 *r, unsigned off)
@@ -234,7 +240,7 @@ static void set_timer_int(struct rtl8139 *r, unsigned off, uint32_t v)
 {
 	(void)off;
 	atomic_store(&r->timer_int, v);
-	loop_post(r->loop, &r->timer_post);
+	timer_written(r, clock_now(CLOCK_VM_NS));
 }
 
 static uint32_t get_mpc(const struct rtl8139 *r, unsigned off)
@@ -511,7 +517,7 @@ void rtl_chip_reset(struct rtl8139 *r)
 	atomic_store(&r->imr, 0);
 	atomic_store(&r->timer_int, 0);
 	atomic_store(&r->timer_base, clock_now(CLOCK_VM_NS));
-	loop_post(r->loop, &r->timer_post);
+	timer_written(r, atomic_load(&r->timer_base));
 	rtl_adopt(r, RTL_RESTART_ALL);
 	/* Behind the loop's last word. */
 	atomic_store(&r->isr, 0);

@@ -163,15 +163,15 @@ static unsigned hand_on(struct rtl8139 *r)
 	return n;
 }
 
-/* True: all of it went. */
-static bool send_batch(struct rtl8139 *r)
+/* Returns how many frames went. */
+static unsigned send_batch(struct rtl8139 *r)
 {
 	struct batch *b = &r->tx.batch;
 	unsigned n;
 
 	drop_waiting_beyond(r, b->n, NET_DROP_MALFORMED); /* the driver took them back */
 	if (!b->n)
-		return true;
+		return 0;
 	n = hand_on(r);
 	r->tally.tx_ok += n;
 	if (r->cfg.cp_tx)
@@ -179,7 +179,7 @@ static bool send_batch(struct rtl8139 *r)
 	else
 		slots_done(r, n);
 	r->tx.blocked = n < b->n;
-	return !r->tx.blocked;
+	return n;
 }
 
 static bool may_send(const struct rtl8139 *r)
@@ -206,10 +206,8 @@ void rtl_tx_run(struct rtl8139 *r)
 				events |= INT_TDU;
 			break;
 		}
-		if (r->tx.batch.n)
+		if (send_batch(r))
 			events |= INT_TOK;
-		if (!send_batch(r))
-			break;
 	}
 	if (events)
 		rtl_interrupt(r, events);

@@ -148,7 +148,7 @@ static bool bar_is_64(const struct pci_bar *b)
 
 static unsigned bar_reg(unsigned n)
 {
-	return PCI_BASE_ADDRESS_0 + 4 * n;
+	return n == PCI_ROM_BAR ? PCI_ROM_ADDRESS : PCI_BASE_ADDRESS_0 + 4 * n;
 }
 
 void pci_bar_init(struct pci_device *p, unsigned n, uint64_t size, uint8_t flags)
@@ -157,7 +157,7 @@ void pci_bar_init(struct pci_device *p, unsigned n, uint64_t size, uint8_t flags
 
 	*b = (struct pci_bar){ .size = size, .flags = flags };
 	pci_set32(p, bar_reg(n), flags);
-	set_mask(p, bar_reg(n), 4, (uint32_t) ~(size - 1));
+	set_mask(p, bar_reg(n), 4, (uint32_t) ~(size - 1) | (n == PCI_ROM_BAR ? PCI_ROM_ADDRESS_ENABLE : 0));
 	if (bar_is_64(b))
 		set_mask(p, bar_reg(n + 1), 4, (uint32_t)(~(size - 1) >> 32));
 }
@@ -190,6 +190,8 @@ static uint64_t bar_wanted(const struct pci_device *p, unsigned n)
 	uint64_t address = pci_get32(p, bar_reg(n)), last;
 
 	if (!b->size || pm_state(p) != 0)
+		return BAR_NOWHERE;
+	if (n == PCI_ROM_BAR && !(address & PCI_ROM_ADDRESS_ENABLE))
 		return BAR_NOWHERE;
 	if (!(command & (bar_is_io(b) ? PCI_COMMAND_IO : PCI_COMMAND_MEMORY)))
 		return BAR_NOWHERE;

@@ -13,6 +13,7 @@
 #include "pci/host.h"
 #include "pci/intx.h"
 #include "pci/msix.h"
+#include "pci/rom.h"
 
 #define ADDR_AUTO (-1)
 
@@ -112,16 +113,6 @@ static int addr_choose(struct pci_bus *b, struct pci_device *p, struct error *er
 
 /* ---- life ---- */
 
-static int rom_check(const struct pci_device *p, struct error *err)
-{
-	if (p->romfile && p->romfile[0])
-		return fail(err, ENOTSUP,
-			    "romfile=%s: option ROMs are not offered; leave romfile out, or write romfile= "
-			    "(there is none by default)",
-			    p->romfile);
-	return 0;
-}
-
 static void set_slot(struct pci_device *p, struct pci_device *occupant)
 {
 	mutex_lock(&p->bus->lock);
@@ -134,18 +125,18 @@ static int pci_realize(struct device *d, struct error *err)
 	struct pci_device *p = to_pci_device(d);
 	const struct pci_class *c = pci_class(p);
 	struct pci_bus *b = to_pci_bus(d->bus);
-	int r = rom_check(p, err);
+	int r = addr_choose(b, p, err);
 
-	if (r == 0)
-		r = addr_choose(b, p, err);
 	if (r < 0)
 		return r;
 	p->bus = b;
 	p->dma.ram = b->host.ram;
 	pci_config_init(p);
-	if (c->realize)
+	r = pci_rom_init(p, err);
+	if (r == 0 && c->realize)
 		r = c->realize(p, err);
 	if (r < 0) {
+		pci_rom_destroy(p);
 		p->bus = NULL;
 		return r;
 	}
@@ -176,6 +167,7 @@ static void pci_unrealize(struct device *d)
 	if (c->unrealize)
 		c->unrealize(p);
 	msix_destroy(p);
+	pci_rom_destroy(p);
 	pci_set_intx(p, false);
 	p->bus = NULL;
 }
@@ -222,9 +214,9 @@ static const struct opt pci_device_props[] = {
 	OPT_F(struct pci_device, multifunction, "multifunction", OPT_BOOL, .def = "off",
 	      .help = "other functions may be in the same slot"),
 	OPT_F(struct pci_device, romfile, "romfile", OPT_STR, .arg = "file",
-	      .help = "option ROM; none by default, and only an empty name is taken"),
+	      .help = "image of its option ROM; empty: none. Without it that of iPXE, for a card that had one, if installed"),
 	OPT_F(struct pci_device, rombar, "rombar", OPT_INT, .min = (uint64_t)-1, .max = 1, .def = "-1",
-	      .help = "0: do not show the ROM to the guest; there is none, so it changes nothing"),
+	      .help = "0: the guest does not see the option ROM; 1 and -1: it does"),
 	OPT_END,
 };
 

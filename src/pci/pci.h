@@ -25,10 +25,12 @@
 #define PCI_SLOTS	    32
 #define PCI_DEVFN(slot, fn) ((slot) << 3 | (fn))
 #define PCI_BAR_REGIONS	    8
-#define PCI_BARS	    6
+#define PCI_ROM_BAR	    6 /* the expansion ROM's, behind the six of the header */
+#define PCI_BARS	    7
 
 struct pci_device;
 struct msix;
+struct pci_rom;
 
 /* One region at an offset in a BAR. */
 struct pci_bar_part {
@@ -48,8 +50,8 @@ struct pci_bar {
 struct pci_device {
 	struct device dev;
 	int32_t addr_slot;  /* property addr=slot[.fn]; -1: next free. Parsed form: devfn or -1 */
-	char *romfile;	    /* property; NULL or "": no ROM */
-	int32_t rombar;	    /* property, as QEMU's; without a ROM it changes nothing */
+	char *romfile;	    /* property; NULL: the class's; "": none */
+	int32_t rombar;	    /* property; 0: the ROM is not shown */
 	bool multifunction; /* property: other functions of the slot may be there */
 	uint8_t devfn;
 	struct pci_bus *bus; /* NULL: not on it yet, or not any more */
@@ -66,6 +68,7 @@ struct pci_device {
 	_Atomic uint8_t intx; /* what it drives on its pin and what keeps it back; see pci/intx.h */
 	int intx_gsi;	      /* where the pin leads; -1: no pin */
 	struct msix *msix;    /* NULL: none */
+	struct pci_rom *rom;  /* NULL: none */
 };
 
 struct pci_class {
@@ -74,6 +77,7 @@ struct pci_class {
 	uint8_t revision;
 	uint32_t class_code; /* 24 bits */
 	bool express;	     /* has 4 KiB of config space */
+	const char *romfile; /* its option ROM, one of iPXE's, if they are installed; NULL: none */
 	/* Template for leaf types: config header and dma are set up already; add BARs and capabilities. */
 	int (*realize)(struct pci_device *p, struct error *err);
 	void (*unrealize)(struct pci_device *p);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* PCI bus: config space, BARs that move, bus mastering, power states, shared INTx lines, places, assignment. */
 #include <sched.h>
+#include <unistd.h>
 
 #include "pcibench.h"
 
@@ -203,6 +204,121 @@ static void sizing(void **state)
 	assert_int_equal(test_of(p)->quiesces, 0); /* nothing was mapped, nothing had to stop */
 	set_command(p, PCI_COMMAND_MEMORY | PCI_COMMAND_IO, 0);
 	assert_int_equal(test_of(p)->quiesces, 0); /* what only appears stops nobody */
+}
+
+/* ---- the option ROM ---- */
+
+static const char *write_rom(size_t size)
+{
+	static char path[64];
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/tmp/vwire-test-rom.%d", (int)getpid());
+	f = fopen(path, "w");
+	assert_non_null(f);
+	for (size_t i = 0; i < size; i++)
+		fputc((int)(i * 7 % 251), f);
+	assert_int_equal(fclose(f), 0);
+	return path;
+}
+
+static struct pci_device *add_with_rom(size_t size, const char *more)
+{
+	char text[128];
+	struct pci_device *p;
+
+	snprintf(text, sizeof(text), "test-pci,romfile=%s%s", write_rom(size), more);
+	p = bench_add(text);
+	unlink(write_rom(0)); /* it was read once */
+	return p;
+}
+
+static uint32_t size_rom(struct pci_device *p)
+{
+	uint32_t old = cfg_read(b, p, PCI_ROM_ADDRESS, 4), v;
+
+	cfg_write(b, p, PCI_ROM_ADDRESS, PCI_ROM_ADDRESS_MASK, 4);
+	v = cfg_read(b, p, PCI_ROM_ADDRESS, 4);
+	cfg_write(b, p, PCI_ROM_ADDRESS, old, 4);
+	return ~(v & ~PCI_ROM_ADDRESS_ENABLE) + 1;
+}
+
+static void rom(void **state)
+{
+	static const struct {
+		size_t file;
+		uint32_t bar;
+	} rows[] = { { 1, 2048 }, { 2048, 2048 }, { 2049, 4096 }, { 65536, 65536 }, { 100000, 131072 } };
+
+	(void)state;
+	for (unsigned i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct pci_device *p = add_with_rom(rows[i].file, "");
+		uint64_t at = 0xc2000000, v;
+
+		assert_int_equal(size_rom(p), rows[i].bar);
+		set_command(p, PCI_COMMAND_MEMORY, 0);
+		cfg_write(b, p, PCI_ROM_ADDRESS, (uint32_t)at, 4);
+		assert_false(space_read(b->mem, at, 4, &v)); /* not enabled */
+		cfg_write(b, p, PCI_ROM_ADDRESS, (uint32_t)at | PCI_ROM_ADDRESS_ENABLE, 4);
+		assert_int_equal(bench_read(b, at, 1), 0);
+		if (rows[i].file > 8) {
+			assert_int_equal(bench_read(b, at, 4), 0x150e0700);
+			assert_int_equal(bench_read(b, at + 1, 2), 0x0e07);
+			assert_int_equal(bench_read(b, at, 8), 0x312a231c150e0700);
+		}
+		assert_int_equal(bench_read(b, at + rows[i].file - 1, 1), (rows[i].file - 1) * 7 % 251);
+		if (rows[i].file < rows[i].bar)
+			assert_int_equal(bench_read(b, at + rows[i].bar - 1, 1), 0xff);
+		bench_write(b, at, 0x12345678, 4);
+		assert_int_equal(bench_read(b, at, 1), 0);
+		/* It moves, and goes with memory decoding and with sleep. */
+		cfg_write(b, p, PCI_ROM_ADDRESS, 0xc3000000 | PCI_ROM_ADDRESS_ENABLE, 4);
+		assert_false(space_read(b->mem, at, 4, &v));
+		assert_true(space_read(b->mem, 0xc3000000, 4, &v));
+		set_command(p, 0, PCI_COMMAND_MEMORY);
+		assert_false(space_read(b->mem, 0xc3000000, 4, &v));
+		set_command(p, PCI_COMMAND_MEMORY, 0);
+		assert_true(space_read(b->mem, 0xc3000000, 4, &v));
+		device_reset(&p->dev);
+		assert_false(space_read(b->mem, 0xc3000000, 4, &v));
+		assert_int_equal(cfg_read(b, p, PCI_ROM_ADDRESS, 4), 0);
+		set_command(p, PCI_COMMAND_MEMORY, 0);
+		cfg_write(b, p, PCI_ROM_ADDRESS, (uint32_t)at | PCI_ROM_ADDRESS_ENABLE, 4);
+		device_del(&p->dev);
+		assert_false(space_read(b->mem, at, 4, &v));
+	}
+}
+
+/* Firmware gives it a place and leaves it off. */
+static void rom_assigned_or_hidden(void **state)
+{
+	struct pci_device *p = add_with_rom(5000, ",rombar=1"), *q = add_with_rom(5000, ",rombar=0"), *r;
+
+	(void)state;
+	r = bench_add("test-pci,romfile=");
+	bench_assign(b);
+	assert_int_not_equal(cfg_read(b, p, PCI_ROM_ADDRESS, 4), 0);
+	assert_int_equal(cfg_read(b, p, PCI_ROM_ADDRESS, 4) & PCI_ROM_ADDRESS_ENABLE, 0);
+	cfg_write(b, q, PCI_ROM_ADDRESS, UINT32_MAX, 4);
+	assert_int_equal(cfg_read(b, q, PCI_ROM_ADDRESS, 4), 0);
+	cfg_write(b, r, PCI_ROM_ADDRESS, UINT32_MAX, 4);
+	assert_int_equal(cfg_read(b, r, PCI_ROM_ADDRESS, 4), 0);
+}
+
+static void rom_refused(void **state)
+{
+	char text[128];
+
+	(void)state;
+	assert_string_equal(bench_add_fails("test-pci,romfile=/nowhere/rom"),
+			    "-device test-pci: romfile=/nowhere/rom: No such file or directory");
+	assert_string_equal(bench_add_fails("test-pci,romfile=no-such.rom"),
+			    "-device test-pci: romfile=no-such.rom: No such file or directory");
+	assert_string_equal(bench_add_fails("test-pci,romfile=/tmp"),
+			    "-device test-pci: romfile=/tmp: it is no file; give the image of an option ROM");
+	snprintf(text, sizeof(text), "test-pci,romfile=%s", write_rom(0));
+	assert_non_null(strstr(bench_add_fails(text), "it has 0 bytes; an option ROM has 1 to 16777216"));
+	unlink(write_rom(0));
 }
 
 static void bar_moves(void **state)
@@ -490,7 +606,7 @@ static void addresses(void **state)
 	assert_non_null(strstr(bench_add_fails("test-pci,addr=6.1"), "in use"));
 	assert_non_null(strstr(bench_add_fails("test-pci,addr=3.1"), "multifunction=on"));
 	assert_non_null(strstr(bench_add_fails("test-pci,addr=1f.0"), "multifunction=on"));
-	assert_non_null(strstr(bench_add_fails("test-pci,romfile=efi-virtio.rom"), "romfile=efi-virtio.rom"));
+	assert_non_null(strstr(bench_add_fails("test-pci,romfile=nix.rom"), "romfile=nix.rom"));
 	assert_non_null(strstr(bench_add_fails("pci-device"), "unknown device"));
 	assert_non_null(strstr(bench_add_fails("pci-host-bridge"), "unknown device"));
 	assert_null(b->bus.slot[PCI_DEVFN(3, 1)]);
@@ -663,6 +779,9 @@ int main(void)
 		T(config_sweep),
 		T(sizing),
 		T(bar_moves),
+		T(rom),
+		T(rom_assigned_or_hidden),
+		T(rom_refused),
 		T(bar_at_odd_places),
 		T(bars_overlap),
 		T(bus_master),
