@@ -9,6 +9,10 @@
  *	|....free....|header frame fcs|header frame fcs|....free....|  (WRAP: up to 16 + 1536 bytes of a frame here)
  *	             ^ CAPR + 16                       ^ wp
  *
+ * While the ring is too full for a frame, ROK stands again whenever the driver acknowledges it. A driver that stops
+ * reading in the middle (Linux's does, at its budget) relies on the next frame to be told of the rest, and here there
+ * would be none.
+ *
  * A frame that reaches the end of the buffer goes on at its start, or, with WRAP, behind it; then there is one piece, and
  * the start of the buffer is left out.
  */
@@ -95,8 +99,10 @@ int rtl_ring_lend(struct rtl8139 *r, size_t want)
 	if (!empty && room < need) {
 		rtl_rx_starve(r);
 		room = free_bytes(r, &empty); /* who wrote CAPR before may not have seen that */
-		if (!empty && room < need)
+		if (!empty && room < need) {
+			rtl_interrupt(r, INT_ROK);
 			return -EAGAIN;
+		}
 	}
 	rx->header = base + rx->wp;
 	rx->room = r->cfg.wrap ? straight(r, room) : around(r, base, room);

@@ -563,6 +563,30 @@ static void ring_full(void **state)
 	assert_int_equal(rg_read(g, R_MPC, 4), 0);
 }
 
+/* The driver acknowledges and does not read on: while the ring is full it is told again, then no more. */
+static void ring_full_and_acknowledged(void **state)
+{
+	unsigned n = 0;
+
+	(void)state;
+	rg_up_c(g, 0, true);
+	settle(g->loop);
+	plain_for_us(frame, 1000, 1);
+	for (; from_wire(frame, 1000, NULL) == NET_OK; n++)
+		rg_write(g, R_ISR, 2, 0xffff);
+	for (unsigned i = 0; i < 3; i++) {
+		rg_write(g, R_ISR, 2, 0xffff);
+		settle(g->loop); /* the peer is woken, */
+		assert_int_equal(from_wire(frame, 1000, NULL), -EAGAIN);
+		assert_true(atomic_load(&g->level));
+	}
+	while (n--)
+		assert_int_equal(rg_receive(g, got, sizeof(got)), 1000);
+	rg_write(g, R_ISR, 2, 0xffff);
+	settle(g->loop);
+	interrupts_are(0);
+}
+
 static void receive_descriptors(void **state)
 {
 	(void)state;
@@ -854,6 +878,7 @@ int main(void)
 		C(receive_ring),
 		CPLUS(receive_ring),
 		C(ring_full),
+		C(ring_full_and_acknowledged),
 		CPLUS(receive_descriptors),
 		CPLUS(descriptors_dry),
 		CPLUS(frame_in_descriptors),
