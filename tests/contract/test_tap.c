@@ -5,13 +5,20 @@
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <jansson.h>
+#include <linux/filter.h>
 #include <linux/if_ether.h>
 #include <linux/if_packet.h>
 #include <linux/if_tun.h>
+#include <linux/seccomp.h>
 #include <net/if.h>
+#include <sched.h>
+#include <signal.h>
 #include <sys/ioctl.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -417,6 +424,81 @@ static void without_vnet_hdr(void **state)
 	close_packet();
 }
 
+/* ---- kernels that refuse some: this program once more, behind a filter of system calls ---- */
+
+#define REFUSING "refusing"
+#define TUN_TSO	 (TUN_F_TSO4 | TUN_F_TSO6 | TUN_F_TSO_ECN)
+#define TUN_USO	 (0x20 | 0x40) /* TUN_F_USO4 and 6, Linux 6.2 */
+
+static uint32_t left; /* offloads that such a kernel still has */
+
+static bool refuse_offloads(uint32_t tun)
+{
+	struct sock_filter code[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_ioctl, 0, 5),
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[1])),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, TUNSETOFFLOAD, 0, 3),
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[2])),
+		BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, tun, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EINVAL),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	};
+	struct sock_fprog program = { ARRAY_SIZE(code), code };
+
+	return !prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) && !prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program);
+}
+
+/* What the tap does not take is done here; what it does not give, by the kernel. */
+static void refused_offloads(void **state)
+{
+	struct iovec arena[3 * NET_BATCH];
+	struct batch batch = { .iov = arena };
+	struct frame_meta m, got;
+	static uint8_t p[NET_FRAME_MAX];
+	size_t len = make_tso(big, 1000, 65000, &m), sum = 0, frames = 0, n;
+	bool tso = left & NET_OFF_TSO4;
+
+	(void)state;
+	assert_int_equal(b->back->takes, left);
+	assert_true(pings_work(b, 1, 64, 1000));
+	open_packet();
+	batch_add(&batch, big, len, &m);
+	net_count_tx_in(&b->nic->c, net_send(&b->nic->c, &batch));
+	for (; (n = packet_recv(p, sizeof(p), &got)); frames++) {
+		assert_int_equal(got.gso, tso ? NET_GSO_TCP4 : NET_GSO_NONE);
+		assert_memory_equal(p + 54, big + 54 + sum, n - 54);
+		sum += n - 54;
+	}
+	assert_int_equal(sum, 65000);
+	assert_int_equal(frames, tso ? 1 : 45);
+	fake_forget(b->nic);
+	assert_true(packet_send(big, len, &m));
+	idle(b, 20);
+	assert_int_equal(stream_length(b->nic, tso ? 65000 : 1448, !left), 65000);
+	close_packet();
+}
+
+static void kernels_that_refuse_some(void **state)
+{
+	static const struct {
+		uint32_t refused, left;
+	} row[] = {
+		{ TUN_USO, NET_OFF_ALL & ~NET_OFF_USO },
+		{ TUN_USO | TUN_F_UFO, NET_OFF_ALL & ~(NET_OFF_USO | NET_OFF_UFO) },
+		{ TUN_USO | TUN_F_UFO | TUN_TSO, NET_OFF_CSUM },
+		{ TUN_USO | TUN_F_UFO | TUN_TSO | TUN_F_CSUM, 0 },
+	};
+	char self[200], command[300];
+
+	(void)state;
+	assert_true(readlink("/proc/self/exe", memset(self, 0, sizeof(self)), sizeof(self) - 1) > 0);
+	for (unsigned i = 0; i < ARRAY_SIZE(row); i++) {
+		snprintf(command, sizeof(command), "'%s' " REFUSING " %u %u", self, row[i].refused, row[i].left);
+		assert_int_equal(system(command), 0);
+	}
+}
+
 static void mtu_changes(void **state)
 {
 	static const unsigned mtus[] = { 576, 9000, 1500, 65500, 1500 };
@@ -451,9 +533,77 @@ static void down_and_up(void **state)
 	}
 }
 
+/* Without a carrier the host sends nothing; it is a host's interface, not the guest's link. */
+static void carrier_off(void **state)
+{
+	(void)state;
+	for (unsigned i = 0; i < 3; i++) {
+		uint64_t out = counter_get(&b->back->rx.out);
+
+		if (!run_ip("link set vtap0 carrier off"))
+			skip(); /* before Linux 5.0 */
+		assert_int_equal(send_pings(b, 1, 10, 64), 10);
+		idle(b, 20);
+		assert_true(b->nic->link);
+		assert_int_equal(counter_get(&b->back->rx.out), out + 10); /* the kernel takes them all the same */
+		check_accounts(b);
+		assert_true(run_ip("link set vtap0 carrier on"));
+		fake_forget(b->nic);
+		assert_true(resolve(b));
+		assert_true(pings_work(b, 100, 10, 64));
+	}
+}
+
+static pid_t other_namespace(void)
+{
+	int ready[2];
+	char byte;
+	pid_t pid;
+
+	assert_int_equal(pipe(ready), 0);
+	pid = fork();
+	if (pid == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		if (unshare(CLONE_NEWNET) || write(ready[1], "x", 1) != 1)
+			_exit(1);
+		pause();
+		_exit(0);
+	}
+	assert_int_equal(read(ready[0], &byte, 1), 1);
+	close(ready[0]);
+	close(ready[1]);
+	return pid;
+}
+
 static bool link_is(struct bench *bb, unsigned up)
 {
 	return bb->nic->link == (up != 0);
+}
+
+/* The interface goes to another network namespace, works there, and goes with it. */
+static void moved(void **state)
+{
+	pid_t pid = other_namespace();
+	char command[200];
+
+	(void)state;
+	assert_true(pings_work(b, 1, 4, 64));
+	assert_true(run_ip("link set vtap0 netns %d", (int)pid));
+	assert_int_equal(send_pings(b, 1, 10, 64), 10);
+	assert_int_equal(counter_get(&b->back->rx.dropped[NET_DROP_TAP_DOWN]), 10); /* it is down after that */
+	assert_true(b->nic->link);
+	snprintf(command, sizeof(command),
+		 "PATH=$PATH:/usr/sbin:/sbin; nsenter -t %d -n sh -c 'ip addr add 10.0.2.2/24 dev vtap0 && "
+		 "ip link set vtap0 up'",
+		 (int)pid);
+	assert_int_equal(system(command), 0);
+	fake_forget(b->nic);
+	assert_true(resolve(b));
+	assert_true(pings_work(b, 100, 64, 1000));
+	kill(pid, SIGKILL);
+	assert_int_equal(waitpid(pid, NULL, 0), pid);
+	assert_true(until(b, link_is, 0, 20000));
+	check_accounts(b);
 }
 
 static void deleted_and_made_again(void **state)
@@ -739,6 +889,28 @@ static void inherited_fd(void **state)
 	}
 }
 
+/* In a mount namespace without it. */
+static void no_device_file(void **state)
+{
+	pid_t pid = fork();
+	int status;
+
+	(void)state;
+	if (pid == 0) {
+		struct error err = { 0 };
+		struct loop *loop = loop_new("test", &err);
+
+		if (unshare(CLONE_NEWNS) || mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) ||
+		    mount("none", "/dev/net", "tmpfs", 0, NULL))
+			_exit(2);
+		if (try_netdev(loop, "tap,id=net0,ifname=vtap9", &err) != -ENOENT || !strstr(err.msg, "/dev/net/tun"))
+			_exit(3);
+		_exit(0);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+}
+
 static void device_file(void **state)
 {
 	pid_t pid = fork();
@@ -814,15 +986,28 @@ static void scripts(void **state)
 
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
-int main(void)
+static int one_that_refuses(char **argv)
+{
+	const struct CMUnitTest tests[] = { TEST(refused_offloads) };
+
+	left = (uint32_t)strtoul(argv[3], NULL, 0);
+	if (!bench_isolate() || !refuse_offloads((uint32_t)strtoul(argv[2], NULL, 0)))
+		return 1;
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
+
+int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(gso_frames_that_waited),
 		TEST(gso_straight),
 		TEST(offloads_change_all_the_time),
 		cmocka_unit_test_setup_teardown(without_vnet_hdr, setup_without_vnet_hdr, teardown),
+		cmocka_unit_test(kernels_that_refuse_some),
 		TEST(mtu_changes),
 		TEST(down_and_up),
+		TEST(carrier_off),
+		TEST(moved),
 		TEST(deleted_and_made_again),
 		TEST(flood_while_stopped),
 		TEST(bursts_are_batches),
@@ -835,10 +1020,13 @@ int main(void)
 		cmocka_unit_test(not_offered),
 		cmocka_unit_test(bad_fds),
 		cmocka_unit_test(inherited_fd),
+		cmocka_unit_test(no_device_file),
 		cmocka_unit_test(device_file),
 		cmocka_unit_test(scripts),
 	};
 
+	if (argc == 4 && !strcmp(argv[1], REFUSING))
+		return one_that_refuses(argv);
 	if (!bench_isolate())
 		return 77;
 	if (access("/dev/net/tun", R_OK | W_OK)) {
