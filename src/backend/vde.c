@@ -424,7 +424,8 @@ static int connect_switch(struct vde *v, struct error *err)
 	if (!a)
 		return error_prefix(err, "sock=%s: ", shown(v)), ret ? ret : -EINVAL;
 	if (!vde_attempt_wait(a, ANSWER_MS)) {
-		ret = fail(err, ETIMEDOUT, "sock=%s: who listens there does not answer as a switch does", shown(v));
+		ret = fail(err, ETIMEDOUT,
+			   "sock=%s: who listens there does not answer as a switch with a free port does", shown(v));
 	} else if (!(conn = vde_attempt_take(a, err))) {
 		error_prefix(err, "sock=%s: ", shown(v));
 		ret = fail(err, ECONNREFUSED, "%s; is one running there? vde_switch -s PATH", err->msg);
