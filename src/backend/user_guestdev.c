@@ -227,6 +227,7 @@ void user_guestdev_close(struct user_guestdev *d)
 void user_guestdev_connect(struct user_guestdev *d, int fd)
 {
 	struct connection *k = calloc(1, sizeof(*k));
+	int rc = -ENOMEM;
 
 	if (k && d->n == USER_GUESTDEV_CONNECTIONS)
 		end(list_entry(d->connections.next, struct connection, node));
@@ -234,9 +235,10 @@ void user_guestdev_connect(struct user_guestdev *d, int fd)
 		k->dev = d;
 		k->fd = fd;
 		watch_init(&k->watch, "guestfwd connection", fd, on_connection);
+		rc = watch_add(d->loop, &k->watch, EPOLLIN);
 	}
-	if (!k || watch_add(d->loop, &k->watch, EPOLLIN)) {
-		log_limited(LOG_WARN, "guestfwd: no memory; the guest's connection is closed");
+	if (rc) {
+		log_limited(LOG_WARN, "guestfwd: the guest's connection is closed: %s", errno_str(-rc));
 		close(fd);
 		free(k);
 		return;

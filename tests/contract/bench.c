@@ -178,35 +178,56 @@ static void remove_far_end(void)
 	}
 }
 
-static void close_made(struct bench *b)
+static void remove_nic(struct bench *b)
 {
 	assert_true(net_account_balanced(&b->nic->c.tx));
 	fake_free(b->nic);
-	b->unmake(b);
-	assert_int_equal(count_fds(), fds_before);
+	b->nic = NULL;
 }
 
-void bench_close(struct bench *b)
+static void remove_backend(struct bench *b)
 {
 	struct error err;
 
-	net_quiesce(&b->nic->c);
-	check_accounts(b);
-	if (b->make) {
-		close_made(b);
-		return;
-	}
 	if (b->filter)
 		creatable_del(b->filter);
 	b->filter = NULL;
 	chardev_free_all();
 	assert_int_equal(netdev_del("net0", &err), 0);
-	assert_false(b->nic->link);
 	assert_null(net_client_find("net0", 0));
-	assert_true(net_account_balanced(&b->nic->c.tx));
-	remove_far_end();
-	fake_free(b->nic);
-	loop_free(b->loop);
+}
+
+void bench_close(struct bench *b)
+{
+	net_quiesce(&b->nic->c);
+	check_accounts(b);
+	if (b->make) {
+		remove_nic(b);
+		b->unmake(b);
+	} else {
+		remove_backend(b);
+		assert_false(b->nic->link);
+		remove_far_end();
+		remove_nic(b);
+		loop_free(b->loop);
+	}
+	assert_int_equal(count_fds(), fds_before);
+}
+
+void bench_close_nic_first(struct bench *b)
+{
+	check_accounts(b);
+	remove_nic(b);
+	idle(b, 20);
+	assert_true(net_account_balanced(&b->back->tx));
+	assert_true(net_account_balanced(&b->back->rx));
+	if (b->make) {
+		b->unmake(b);
+	} else {
+		remove_backend(b);
+		remove_far_end();
+		loop_free(b->loop);
+	}
 	assert_int_equal(count_fds(), fds_before);
 }
 

@@ -34,7 +34,8 @@ int count_fds(void);
 void bench_open(struct bench *b, const char *netdev, void (*after)(struct bench *b));
 /* The next backend takes over so many descriptors that are open already: for bench_close() to know. */
 void bench_inherits(unsigned n);
-void bench_close(struct bench *b); /* accounts balance, no descriptor is left: asserted */
+void bench_close(struct bench *b);	     /* accounts balance, no descriptor is left: asserted */
+void bench_close_nic_first(struct bench *b); /* the other way round, in the middle of traffic */
 int try_netdev(struct loop *loop, const char *netdev, struct error *err);
 
 /* Run the loop until cond() or until the time is over; returns cond(). */

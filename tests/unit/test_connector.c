@@ -17,6 +17,7 @@ static struct connector k;
 static struct error err;
 static int up_fd;
 static unsigned ups;
+static int listener, far_fd; /* of closed_in_each_state() */
 
 static void on_up(struct connector *x, int fd)
 {
@@ -392,6 +393,117 @@ static void candidates(void **state)
 	free(server);
 }
 
+/* ---- the end, whatever goes on ---- */
+
+static void server_listens(void)
+{
+	use_unix("end.sock", true);
+}
+
+/* Somebody is on his way: the loop has not heard of him yet. */
+static void server_with_a_client(void)
+{
+	struct addr a;
+
+	use_unix("end.sock", true);
+	a = k.addr;
+	assert_int_equal(connector_open(&k, &err), 0);
+	far_fd = connect_to(&a.e[0]);
+}
+
+static void server_up(void)
+{
+	server_with_a_client();
+	assert_true(until(n_ups, 1));
+	assert_int_equal(k.state, CONNECTOR_UP);
+}
+
+/* The listener's queue is full, and who comes then is not answered. */
+static void client_connects(void)
+{
+	struct sockaddr_in a = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	socklen_t len = sizeof(a);
+	char text[40];
+
+	listener = socket(AF_INET, SOCK_STREAM, 0);
+	assert_int_equal(bind(listener, (struct sockaddr *)&a, sizeof(a)), 0);
+	assert_int_equal(listen(listener, 0), 0);
+	assert_int_equal(getsockname(listener, (struct sockaddr *)&a, &len), 0);
+	far_fd = socket(AF_INET, SOCK_STREAM, 0);
+	assert_int_equal(connect(far_fd, (struct sockaddr *)&a, len), 0);
+	snprintf(text, sizeof(text), "127.0.0.1:%u", ntohs(a.sin_port));
+	use_hostport(text, false);
+	k.pause_ns = NSEC_PER_MSEC;
+	assert_int_equal(connector_open(&k, &err), 0);
+	assert_int_equal(k.state, CONNECTOR_CONNECTING);
+}
+
+static void client_waits(void)
+{
+	use_unix("end.sock", false);
+	k.pause_ns = NSEC_PER_MSEC;
+	assert_int_equal(connector_open(&k, &err), 0);
+	assert_int_equal(k.state, CONNECTOR_PAUSED);
+	usleep(2000); /* its time has come, but the loop has not turned */
+}
+
+static void client_up(void)
+{
+	listener = listen_at("end.sock");
+	use_unix("end.sock", false);
+	k.pause_ns = NSEC_PER_MSEC;
+	assert_int_equal(connector_open(&k, &err), 0);
+	assert_true(until(in_state, CONNECTOR_UP));
+}
+
+static unsigned n_descriptors(void)
+{
+	unsigned n = 0;
+
+	for (int fd = 0; fd < 256; fd++)
+		n += fcntl(fd, F_GETFD) >= 0;
+	return n;
+}
+
+/* Closed in each state: nothing is heard of it again, no descriptor and no file stays. */
+static void closed_in_each_state(void **state)
+{
+	static void (*const reach[])(void) = { server_listens, client_connects, server_with_a_client,
+					       client_waits,   server_up,	client_up };
+	struct stat st;
+
+	(void)state;
+	for (unsigned i = 0; i < ARRAY_SIZE(reach); i++) {
+		unsigned before = n_descriptors(), n;
+
+		listener = far_fd = -1;
+		k = (struct connector){ .loop = loop, .what = "netdev test", .up = on_up };
+		reach[i]();
+		if (k.state == CONNECTOR_OVER)
+			assert_int_equal(connector_open(&k, &err), 0);
+		n = ups;
+		connector_close(&k);
+		memset(&k, 0xa5, sizeof(k)); /* whoever comes back finds nonsense */
+		for (unsigned t = 0; t < 20; t++) {
+			loop_turn(loop);
+			usleep(500);
+		}
+		assert_int_equal(ups, n);
+		if (up_fd >= 0)
+			close(up_fd);
+		up_fd = -1;
+		if (listener >= 0)
+			close(listener);
+		if (far_fd >= 0)
+			close(far_fd);
+		if (i == 5)
+			unlink("end.sock"); /* ours */
+		assert_int_equal(stat("end.sock", &st), -1);
+		assert_int_equal(n_descriptors(), before);
+	}
+	memset(&k, 0, sizeof(k));
+}
+
 /* ---- descriptors from outside ---- */
 
 static void inherited(void **state)
@@ -442,6 +554,7 @@ int main(void)
 		TEST(connects_again),
 		TEST(refused_tcp),
 		TEST(candidates),
+		TEST(closed_in_each_state),
 		TEST(inherited),
 	};
 

@@ -12,6 +12,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <sys/auxv.h>
+#include <sys/epoll.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -26,6 +27,7 @@
 /* All of the backend, but with less patience. */
 #define HUNG_TICKS 10
 #include "backend/user.c"
+#include "char/char_file.h"
 #undef fail
 
 #include "user/filter.h"
@@ -125,6 +127,43 @@ static void babble(void)
 		send(USER_CTL_FD, &m, 5, 0);
 }
 
+/* Connections of the guest to a character device that are none: files, pipes, datagrams, an epoll set, ends of a pair. */
+static void strange(void)
+{
+	struct user_msg m = { .type = USER_SPAWN };
+	int pair[2], pipes[2];
+
+	usleep(200000); /* vwire may still be reading the answer to the start */
+	for (unsigned i = 0; i < 20; i++) {
+		if (socketpair(AF_UNIX, SOCK_DGRAM, 0, pair) || pipe(pipes))
+			_exit(1);
+		const int fds[] = { open("/dev/zero", O_RDWR),
+				    open("/proc/self/exe", O_RDONLY),
+				    pair[0],
+				    pair[1],
+				    pipes[0],
+				    pipes[1],
+				    epoll_create1(0),
+				    USER_CTL_FD,
+				    socket(AF_INET, SOCK_STREAM, 0) };
+
+		if (write(pipes[1], "x", 1) != 1 || send(pair[0], "x", 1, 0) != 1)
+			_exit(1);
+		for (unsigned k = 0; k < ARRAY_SIZE(fds); k++) {
+			send_with_fd(USER_CTL_FD, &m, user_msg_size(USER_SPAWN), fds[k]);
+			if (fds[k] != USER_CTL_FD)
+				close(fds[k]);
+		}
+	}
+}
+
+/* As a library does that finds its own mistake: in the first process of a pid namespace, which no signal ends. */
+static void give_up(void)
+{
+	usleep(200000);
+	abort();
+}
+
 static void hostile_main(const char *what)
 {
 	if (!strcmp(what, "hurry"))
@@ -137,6 +176,10 @@ static void hostile_main(const char *what)
 		block();
 	else if (!strcmp(what, "smuggle"))
 		smuggle();
+	else if (!strcmp(what, "strange"))
+		strange();
+	else if (!strcmp(what, "give-up"))
+		give_up();
 	for (;;)
 		pause(); /* and does nothing any more, until it is killed */
 }
@@ -284,6 +327,46 @@ static void test_nonsense_for_an_answer(void **state)
 	guest_name_helper();
 	assert_true(guest_until(g, is_another, &pid, 30000));
 	assert_int_equal(to_user(g->user)->net.n_fwd, 0);
+	guest_free(g);
+}
+
+static bool many_turns(struct guest *g, void *arg)
+{
+	(void)g;
+	return ++*(unsigned *)arg > 1000;
+}
+
+static void test_strange_connections(void **state)
+{
+	static const struct chardev_type *const types[] = { &chardev_null, NULL };
+	unsigned before = open_fds(), turns = 0;
+	struct error err;
+	struct guest *g;
+	pid_t pid;
+
+	(void)state;
+	chardev_types_init(types);
+	g = guest_of("strange", "guestfwd=tcp:10.0.2.100:7-null", &err);
+	assert_non_null(g);
+	pid = helper_pid(g);
+	guest_run(g, 500);
+	assert_true(guest_until(g, many_turns, &turns, 60000));
+	assert_int_equal(helper_pid(g), pid);
+	assert_true(g->link);
+	assert_true(to_user(g->user)->guestdev[0].n <= USER_GUESTDEV_CONNECTIONS);
+	guest_free(g);
+	assert_int_equal(open_fds(), before);
+}
+
+static void test_one_that_gives_up(void **state)
+{
+	struct guest *g = guest_with("give-up");
+	pid_t pid = helper_pid(g);
+
+	(void)state;
+	unsetenv("VWIRE_USER");
+	guest_name_helper();
+	assert_true(guest_until(g, is_another, &pid, 60000));
 	guest_free(g);
 }
 
@@ -475,6 +558,8 @@ int main(void)
 		cmocka_unit_test_teardown(test_one_that_does_nothing_is_ended, teardown),
 		cmocka_unit_test_teardown(test_no_command_before_the_start, teardown),
 		cmocka_unit_test_teardown(test_nonsense_for_an_answer, teardown),
+		cmocka_unit_test_teardown(test_strange_connections, teardown),
+		cmocka_unit_test_teardown(test_one_that_gives_up, teardown),
 		cmocka_unit_test(test_it_keeps_no_descriptor),
 	};
 	const char *path = (const char *)getauxval(AT_EXECFN), *name = strrchr(path, '/');
