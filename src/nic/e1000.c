@@ -243,6 +243,7 @@ static void base_class_init(struct class *class)
 	c->vendor = INTEL;
 	c->subsystem_vendor = INTEL;
 	c->class_code = 0x020000; /* Ethernet */
+	c->romfile = "efi-e1000.rom";
 	c->realize = e1000_realize;
 	c->unrealize = e1000_unrealize;
 	c->reset = e1000_reset;

@@ -52,7 +52,8 @@ class Wire:
     port = "n0"
     clock = lossy = repeats = False
     into_gso = False  # the far end may send what is still to be cut
-    largest = 16000  # bytes of content in what the guest leaves to be cut
+    gso = GSO_TCPV4  # what the guest leaves to be cut
+    largest = 16000  # bytes of content in that
     sizes = (6, 1460)  # bytes of content in a frame
     may_drop = {"flap": set(), "killed": set()}
     always = set()  # reasons to drop frames that belong to the wire
@@ -483,6 +484,7 @@ class UserWire(Wire):
     """User networking; the far end is a program's UDP socket on this host, the peer is vwire-user: stopped, or killed."""
     name = "user"
     PORT = 7200
+    gso = GSO_UDP
     largest = 8000
     flood = 30  # what a socket's buffer holds for certain
     sizes = (6, 1400)
