@@ -1,0 +1,308 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * e1000 against a driver and a wire that do anything: the input is a list of operations on registers, rings, guest RAM,
+ * the wire and time. Some of them are what a sane driver does (bring the device up, queue a frame), so that an input
+ * gets deep into the device without having to guess; all of them take their values from the input.
+ *
+ * Beside what the sanitizers see, it holds that every frame is accounted for after each operation, and that a reset
+ * ends everything.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "../device/e1000_guest.h"
+#include "base/iov.h"
+
+#define CHECK(x)                                                                \
+	do {                                                                    \
+		if (!(x)) {                                                     \
+			fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #x); \
+			abort();                                                \
+		}                                                               \
+	} while (0)
+
+#define MAX_OPS 1000
+#define SCRATCH EG_TX_RING  /* cleared for each input, up to here: */
+#define CLEARED (256 * KIB) /* rings and the first places of frames */
+
+static struct eg guest, *const g = &guest;
+static struct net_client wire;
+static bool open_already;
+static unsigned take; /* how many frames the wire takes of each batch */
+static volatile uint8_t eaten;
+
+/* ---- the input ---- */
+
+static const uint8_t *in;
+static size_t left;
+
+static uint64_t get(unsigned bytes)
+{
+	uint64_t v = 0;
+
+	for (unsigned i = 0; i < bytes && left; i++, left--)
+		v |= (uint64_t)*in++ << 8 * i;
+	return v;
+}
+
+/* ---- the wire ---- */
+
+static unsigned wire_send(struct net_client *c, struct batch *b)
+{
+	unsigned n = MIN(b->n, take);
+
+	for (unsigned i = 0; i < n; i++) {
+		const struct frame *f = &b->frame[i];
+		struct iov_cur cur = iov_cur(frame_iov(b, f), f->cnt);
+		uint8_t byte;
+
+		frame_iov(b, f)[-1] = (struct iovec){ 0 };
+		CHECK(f->cnt + 1 <= NET_IOV_MAX);
+		CHECK(iov_left(&cur) == f->len);
+		CHECK(!(frame_needs(&f->meta) & ~c->takes));
+		while (iov_get(&cur, &byte, 1))
+			eaten ^= byte;
+		net_count_rx_out(c, 1, f->len);
+	}
+	return n;
+}
+
+static uint32_t wire_offload(struct net_client *c, uint32_t takes)
+{
+	(void)c;
+	return takes;
+}
+
+static const struct net_client_ops wire_ops = { .type = "fuzz", .send = wire_send, .set_offload = wire_offload };
+
+static void wire_frames(void)
+{
+	size_t len = get(2), want = get(2);
+	uint8_t head[64];
+	struct net_window w;
+	struct frame_meta m = { 0 };
+
+	for (unsigned i = 0; i < sizeof(head); i++)
+		head[i] = (uint8_t)(i < 12 ? 0xff : get(1));
+	for (unsigned n = 1 + get(1) % 4; n; n--) {
+		struct iov_cur cur;
+
+		if (net_lend(&wire, MIN(want, (size_t)NET_FRAME_MAX), &w) < 0)
+			break;
+		w.iov[-1] = (struct iovec){ 0 };
+		CHECK(w.cnt && iov_size(w.iov, w.cnt) == w.room && w.cnt + 1 <= NET_IOV_MAX);
+		cur = iov_cur(w.iov, w.cnt);
+		iov_put(&cur, head, MIN(len, sizeof(head)));
+		iov_fill(&cur, 0x5a, len > sizeof(head) ? len - sizeof(head) : 0);
+		net_take(&wire, len, &m);
+	}
+	net_commit(&wire);
+}
+
+/* ---- the driver ---- */
+
+static const uint16_t popular[] = {
+	E1000_CTRL,  E1000_RCTL,   E1000_TCTL,	E1000_RDBAL, E1000_RDBAH, E1000_RDLEN,	E1000_RDH,  E1000_RDT,
+	E1000_TDBAL, E1000_TDBAH,  E1000_TDLEN, E1000_TDH,   E1000_TDT,	  E1000_RXCSUM, E1000_ITR,  E1000_RDTR,
+	E1000_RADV,  E1000_TIDV,   E1000_TADV,	E1000_IMS,   E1000_IMC,	  E1000_ICS,	E1000_MDIC, E1000_EECD,
+	E1000_EERD,  E1000_TXDCTL, E1000_RSRPD, E1000_VET,   E1000_RA,	  E1000_RA + 4, E1000_VFTA, E1000_MTA,
+};
+
+static unsigned offset(void)
+{
+	unsigned v = (unsigned)get(1);
+
+	return v < 0xe0 ? popular[v % ARRAY_SIZE(popular)] : (unsigned)get(3) % E1000_BAR_SIZE;
+}
+
+static void access_register(void)
+{
+	unsigned how = (unsigned)get(1), off = offset(), size = 1u << how % 4;
+	uint64_t v = 0;
+
+	if (how & 0x80)
+		space_read(g->mem, EG_BAR_MEM + off, size, &v);
+	else if (how & 0x40)
+		eg_io_write(g, off, (uint32_t)get(4));
+	else
+		space_write(g->mem, EG_BAR_MEM + off, how & 0x20 ? 4 : size, get(4));
+}
+
+static void descriptor(uint64_t ring, unsigned i)
+{
+	unsigned how = (unsigned)get(1);
+	uint64_t address = EG_TX_RING + 0x10000 + get(2), word;
+
+	if (how & 1)
+		address = get(8);
+	word = get(8);
+	if (how & 2) /* a sane one */
+		word = (word & 0x0fff) | TXD_RS | (how & 4 ? TXD_EOP : 0) | (how & 8 ? TXD_DEXT | 1u << 20 : 0) |
+		       (how & 16 ? TXD_TSE : 0) | (how & 32 ? 3ull << 40 : 0) | (how & 64 ? TXD_VLE : 0);
+	eg_put64(g, ring + i * 16, address);
+	eg_put64(g, ring + i * 16 + 8, word);
+}
+
+static void queue_tx(void)
+{
+	for (unsigned n = 1 + get(1) % 16; n; n--) {
+		descriptor(EG_TX_RING, g->tx_next);
+		g->tx_next = (g->tx_next + 1) % g->n_tx;
+	}
+	if (get(1) & 1)
+		eg_write(g, E1000_TDT, g->tx_next);
+}
+
+/* A TCP packet with its context, whose numbers are nearly right. */
+static void queue_tso(void)
+{
+	static const uint8_t packet[] = { 2, 0, 0, 0, 0,  1, 2, 0, 0,  0, 0,	2,  8,	0, 0x45, 0, 0, 0,
+					  0, 1, 0, 0, 64, 6, 0, 0, 10, 0, 0,	1,  10, 0, 0,	 2, 0, 1,
+					  0, 2, 0, 0, 0,  1, 0, 0, 0,  1, 0x50, 16, 0,	1, 0,	 0, 0, 0 };
+	uint8_t *p = eg_at(g, EG_TX_BUF(0));
+	unsigned len = 54 + (unsigned)get(2) % 30000, mss = (unsigned)get(2),
+		 hdr = 54 + (get(1) ? 0 : (unsigned)get(1));
+	uint64_t context = 14 | 24 << 8 | 33 << 16 | 34ull << 32 | 50ull << 40;
+
+	memcpy(p, packet, sizeof(packet));
+	for (unsigned n = (unsigned)get(1) % 4; n; n--)
+		p[get(1) % 64] = (uint8_t)get(1);
+	eg_tx_desc(g, context ^ (get(1) & 1 ? get(8) : 0),
+		   (len - 54) | TXD_DEXT | 7u << 24 | (uint64_t)(hdr & 255) << 40 | (uint64_t)mss << 48);
+	eg_tx_desc(g, EG_TX_BUF(0), len | 1u << 20 | TXD_DEXT | TXD_TSE | TXD_EOP | TXD_RS | TXD_VLE | 3ull << 40);
+	eg_write(g, E1000_TDT, g->tx_next);
+}
+
+static void post_rx(void)
+{
+	for (unsigned n = 1 + get(1) % 16; n; n--)
+		descriptor(EG_RX_RING, (unsigned)get(1) % g->n_rx);
+	eg_write(g, E1000_RDT, (uint32_t)get(1));
+}
+
+static void poke(void)
+{
+	uint64_t gpa = SCRATCH - 0x10000 + get(3) % CLEARED;
+
+	for (unsigned n = 1 + (unsigned)get(1) % 32; n; n--, gpa++)
+		*(uint8_t *)eg_at(g, gpa) = (uint8_t)get(1);
+}
+
+static void bring_up(void)
+{
+	unsigned how = (unsigned)get(1);
+
+	eg_write(g, E1000_IMC, ~0u);
+	eg_up(g, 8 + 8 * (how % 8), EG_RCTL ^ ((uint32_t)get(4) & 0x06dfb3fc));
+	if (how & 0x80)
+		eg_write(g, E1000_CTRL, CTRL_SLU | CTRL_VME);
+}
+
+static void other_side(void)
+{
+	unsigned how = (unsigned)get(1);
+
+	take = how % 16 ? how % 16 - 1 : NET_BATCH;
+	if (how & 0x10)
+		net_wake_peer(&wire, NET_WAKE_ROOM);
+	if (how & 0x20)
+		net_set_link(how & 0x40 ? &wire : g->nic, how & 0x80);
+	else if (how & 0x40)
+		net_takes_changed(&wire, how & 0x80 ? NET_OFF_ALL : 0);
+}
+
+static void config(void)
+{
+	unsigned how = (unsigned)get(1);
+
+	if (how & 1)
+		eg_master(g, how & 2);
+	else if (how & 4)
+		pci_config_write(&g->bus, g->pci->devfn, g->pci->pm_cap + PCI_PM_CTRL, 2, how >> 4 & 3);
+	else
+		(how & 8 ? net_quiesce : net_start)(&wire);
+}
+
+/* ---- all of it ---- */
+
+static void balanced(void)
+{
+	CHECK(net_account_balanced(&g->nic->tx));
+	CHECK(net_account_balanced(&g->nic->rx));
+	CHECK(net_account_balanced(&wire.tx));
+	CHECK(net_account_balanced(&wire.rx));
+}
+
+static void turns(void)
+{
+	for (unsigned i = 0; i < 20 && loop_turn(g->loop); i++)
+		;
+}
+
+static void operation(void)
+{
+	static void (*const op[])(void) = {
+		bring_up,  access_register, access_register, access_register, queue_tx, queue_tx,   queue_tso,
+		queue_tso, post_rx,	    wire_frames,     wire_frames,     poke,	other_side, config,
+	};
+	unsigned which = (unsigned)get(1) % 16;
+
+	if (which < ARRAY_SIZE(op))
+		op[which]();
+	else
+		eg_step(g, get(4));
+}
+
+static void open_all(void)
+{
+	eg_open(g, "e1000,mac=52:54:00:12:34:56");
+	wire = (struct net_client){ .ops = &wire_ops,
+				    .kind = NET_KIND_BACKEND,
+				    .name = "wire",
+				    .loop = g->loop,
+				    .takes = NET_OFF_ALL,
+				    .gives = 0,
+				    .max_frame = NET_FRAME_MAX };
+	CHECK(net_client_add(&wire, NULL) == 0);
+	CHECK(net_connect(g->nic, &wire, NULL) == 0);
+	net_set_main_loop(g->loop);
+	open_already = true;
+}
+
+/* As after power-on. */
+static void start_over(void)
+{
+	take = NET_BATCH;
+	net_start(&wire);
+	net_set_link(&wire, true);
+	net_set_link(g->nic, true);
+	device_reset(&g->pci->dev);
+	pci_config_write(&g->bus, g->pci->devfn, PCI_BASE_ADDRESS_0, 4, EG_BAR_MEM);
+	pci_config_write(&g->bus, g->pci->devfn, PCI_BASE_ADDRESS_1, 4, EG_BAR_IO);
+	eg_master(g, true);
+	turns();
+	net_drained(&wire);
+	balanced();
+	CHECK(counter_get(&g->nic->tx.held) == 0 && counter_get(&g->nic->rx.held) == 0);
+	CHECK(!g->level);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	if (!open_already)
+		open_all();
+	start_over();
+	memset(eg_at(g, SCRATCH - 0x10000), 0, CLEARED);
+	in = data;
+	left = size;
+	eg_up(g, 64, EG_RCTL);
+	for (unsigned i = 0; left && i < MAX_OPS; i++) {
+		operation();
+		turns();
+		balanced();
+	}
+	start_over();
+	return 0;
+}
