@@ -176,9 +176,14 @@ static int lend(struct e1000 *e, size_t want, struct net_window *w)
 		return -EAGAIN;
 	}
 	rx->lent = true;
-	rx->room = MIN(rx->bytes, (size_t)NET_FRAME_MAX);
-	rx->iov[rx->last] = (struct iovec){ rx->spill, NET_FRAME_MAX - rx->room };
-	*w = (struct net_window){ &rx->iov[rx->first], fetched(rx) + 1, NET_FRAME_MAX };
+	rx->room = rx->bytes;
+	*w = (struct net_window){ &rx->iov[rx->first], fetched(rx), rx->bytes };
+	rx->iov[rx->last] = (struct iovec){ rx->spill, 0 };
+	if (likely(rx->bytes < NET_FRAME_MAX)) {
+		rx->iov[rx->last].iov_len = NET_FRAME_MAX - rx->bytes;
+		w->room = NET_FRAME_MAX;
+		w->cnt++;
+	}
 	return 0;
 }
 
