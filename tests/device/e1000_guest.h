@@ -50,7 +50,7 @@ void eg_close(struct eg *g);
 void eg_settle(struct eg *g);
 void eg_step(struct eg *g, uint64_t ns); /* the VM's clock goes on by so much, and what is due is run */
 
-/* Registers, by the memory BAR; by the I/O BAR. */
+/* Registers, by the memory BAR; by the I/O BAR. Where there is none (a BAR that is off): nothing. */
 uint32_t eg_read(struct eg *g, unsigned off);
 void eg_write(struct eg *g, unsigned off, uint32_t v);
 uint32_t eg_io_read(struct eg *g, unsigned off);

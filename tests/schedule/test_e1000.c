@@ -1,0 +1,183 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * e1000's interrupts under the deterministic scheduler: the loop has causes (some of them delayed, the pin throttled),
+ * one vCPU raises causes of its own, another is the driver: it waits for the pin, masks, reads the cause, takes what
+ * there is, and unmasks. An interrupt that is lost is a deadlock here, and the report names who waits. SCHED_SEEDS=N is
+ * how many interleavings; SCHED_SEED=N runs just that one.
+ */
+#ifndef VWIRE_SCHED
+#define VWIRE_SCHED 1
+#endif
+/* The code under test, with its scheduling points. */
+#include "nic/e1000_intr.c"
+#include "pci/intx.c"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "interleave.h"
+
+#define SEEDS 100000
+#define GSI   5
+#define POSTS 4
+#define RAISE 3
+
+static struct pci_bus bus;
+static struct irq_chip irq;
+static int level;
+static unsigned inside;
+
+static struct e1000 *e;
+static struct loop *net;
+static struct post post;
+static unsigned work, seen, posted, done;
+
+/* The chip must be told of edges only, one at a time. */
+static void set_line(void *opaque, unsigned gsi, bool to)
+{
+	(void)opaque;
+	EXPECT(gsi == GSI && inside++ == 0);
+	SCHED_POINT();
+	EXPECT(level != to);
+	level = to;
+	SCHED_POINT();
+	inside--;
+}
+
+/* ---- threads ---- */
+
+static void net_loop(void *arg)
+{
+	loop_run(arg);
+}
+
+static bool loop_is_up(void *arg)
+{
+	return !loop_here(arg);
+}
+
+/* On the loop: a frame, or a report. */
+static void frame(struct post *p)
+{
+	(void)p;
+	work++;
+	SCHED_POINT();
+	if (sched_random(2))
+		e1000_rx_cause(e);
+	else
+		e1000_tx_cause(e, sched_random(2));
+	posted++;
+}
+
+static bool frame_is_in(void *arg)
+{
+	return posted == *(unsigned *)arg;
+}
+
+static void wire(void *arg)
+{
+	(void)arg;
+	sched_wait_for(loop_is_up, net, "the loop runs");
+	for (unsigned i = 1; i <= POSTS; i++) {
+		loop_post(net, &post);
+		sched_wait_for(frame_is_in, &i, "the frame is in the ring");
+	}
+	done++;
+}
+
+static void raiser(void *arg)
+{
+	(void)arg;
+	for (unsigned i = 0; i < RAISE; i++) {
+		work++;
+		SCHED_POINT();
+		e1000_cause(e, ICR_LSC);
+	}
+	done++;
+}
+
+static bool line_is_high(void *arg)
+{
+	(void)arg;
+	return level;
+}
+
+static bool all_done(void *arg)
+{
+	(void)arg;
+	return done == 2;
+}
+
+static void driver(void *arg)
+{
+	sched_wait_for(loop_is_up, net, "the loop runs");
+	e1000_ims_change(e, ICR_ALL, 0);
+	while (seen < POSTS + RAISE) {
+		sched_wait_for(line_is_high, NULL, "the interrupt line is high");
+		if (sched_random(2))
+			e1000_ims_change(e, 0, ICR_ALL);
+		e1000_icr_read(e);
+		SCHED_POINT();
+		seen = work;
+		e1000_ims_change(e, ICR_ALL, 0);
+	}
+	sched_wait_for(all_done, NULL, "the others are through");
+	loop_stop(net);
+	sched_join(*(unsigned *)arg);
+	e1000_icr_read(e);
+	EXPECT(!level && !atomic_load(&e->pin));
+}
+
+/* ---- all seeds ---- */
+
+static void run_seed(uint64_t seed)
+{
+	static unsigned thread;
+
+	sched_begin(seed);
+	memset(&bus, 0, sizeof(bus));
+	memset(e, 0, sizeof(*e));
+	level = 0;
+	work = seen = posted = done = inside = 0;
+	irq = (struct irq_chip){ .set_line = set_line };
+	bus.host.irq = &irq;
+	e->pci.bus = &bus;
+	e->pci.intx_gsi = GSI;
+	e->loop = net = loop_new("net0", NULL);
+	EXPECT(net);
+	vm_clock_run(true);
+	e1000_intr_init(e);
+	post_init(&post, frame);
+	e1000_put(e, E1000_ITR, sched_random(2) ? 200 : 0);
+	e1000_put(e, E1000_RDTR, sched_random(2) ? 8 : 0);
+	e1000_put(e, E1000_RADV, sched_random(2) ? 16 : 0);
+	e1000_put(e, E1000_TIDV, sched_random(2) ? 8 : 0);
+	thread = sched_spawn("net0", net_loop, net);
+	sched_spawn("wire", wire, NULL);
+	sched_spawn("vcpu1", raiser, NULL);
+	sched_spawn("vcpu0", driver, &thread);
+	if (!sched_run())
+		sched_fail(__FILE__, __LINE__, "%s", sched_report());
+	loop_free(net);
+}
+
+static uint64_t number(const char *variable, uint64_t otherwise)
+{
+	const char *text = getenv(variable);
+
+	return text ? strtoull(text, NULL, 0) : otherwise;
+}
+
+int main(void)
+{
+	uint64_t first = number("SCHED_SEED", 0), seeds = getenv("SCHED_SEED") ? 1 : number("SCHED_SEEDS", SEEDS);
+
+	e = malloc(sizeof(*e));
+	if (!e)
+		return 1;
+	for (uint64_t s = first; s < first + seeds; s++)
+		run_seed(s);
+	printf("%llu seeds\n", (unsigned long long)seeds);
+	free(e);
+	return 0;
+}
