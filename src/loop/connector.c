@@ -148,6 +148,8 @@ static int listen_somewhere(struct connector *k, struct error *err)
 	}
 	if (fd == -EADDRINUSE && k->addr.type == ADDR_INET)
 		return fail(err, EADDRINUSE, "%s; choose another port", err->msg);
+	if (fd == -EACCES && k->addr.type == ADDR_INET)
+		return fail(err, EACCES, "%s; ports below 1024 need CAP_NET_BIND_SERVICE, choose another", err->msg);
 	return fd;
 }
 
