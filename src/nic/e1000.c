@@ -264,8 +264,6 @@ static void model(struct class *class, uint16_t device, uint16_t subsystem, uint
 static void class_init_82540em(struct class *class)
 {
 	model(class, 0x100e, 0x001e, 2, PHY_88E1011);
-	/* It is for this id alone. */
-	container_of(class, struct pci_class, dev.class)->romfile = "efi-e1000.rom";
 }
 
 static void class_init_82544gc(struct class *class)

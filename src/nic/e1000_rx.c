@@ -18,13 +18,14 @@
  *
  * A descriptor whose address is null, or not RAM, is used up and holds no byte (3.2.2).
  *
- * The wire carries no CRC, so where the driver does not have it stripped its four bytes are zero.
+ * The wire carries no CRC, so where the driver does not have it stripped it is made.
  */
 #include <errno.h>
 #include <stdlib.h>
 
 #include "base/iov.h"
 #include "base/sched.h"
+#include "net/fcs.h"
 #include "nic/e1000.h"
 
 #define IOV_FIRST   1u
@@ -239,9 +240,12 @@ static enum net_drop place_slowly(struct e1000 *e, size_t len, size_t padded, si
 {
 	struct e1000_rx *rx = &e->rx;
 	uint8_t *p = rx->flat;
+	uint32_t fcs;
 
 	iov_read_at(&rx->iov[rx->first], fetched(rx) + 1, 0, p, len);
-	memset(p + len, 0, padded + E1000_CRC_LEN - len);
+	memset(p + len, 0, padded - len);
+	fcs = htole32(fcs_end(fcs_add(FCS_INIT, p, padded)));
+	memcpy(p + padded, &fcs, sizeof(fcs));
 	if (strip)
 		memmove(p + TAG_AT, p + TAG_AT + TAG_LEN, padded + E1000_CRC_LEN - TAG_AT - TAG_LEN);
 	fetch(e, total);
@@ -251,16 +255,34 @@ static enum net_drop place_slowly(struct e1000 *e, size_t len, size_t padded, si
 	return NET_OK;
 }
 
+/* The CRC of a frame that lies in the window, behind it. */
+static void append_crc(struct e1000_rx *rx, size_t len)
+{
+	const struct iovec *v = &rx->iov[rx->first];
+	uint32_t fcs = FCS_INIT;
+
+	for (size_t left = len; left; v++) {
+		size_t n = MIN(left, v->iov_len);
+
+		fcs = fcs_add(fcs, v->iov_base, n);
+		left -= n;
+	}
+	fcs = htole32(fcs_end(fcs));
+	iov_write_at(&rx->iov[rx->first], fetched(rx), len, &fcs, sizeof(fcs));
+}
+
 /* The frame lies in the window. What is missing behind it is added. */
 static enum net_drop place(struct e1000 *e, size_t len, size_t padded, size_t total, bool strip)
 {
-	static const uint8_t zero[ETH_MIN_LEN + E1000_CRC_LEN];
+	static const uint8_t zero[ETH_MIN_LEN];
 	struct e1000_rx *rx = &e->rx;
 
 	if (unlikely(strip || len > rx->room || total > rx->bytes))
 		return place_slowly(e, len, padded, total, strip);
-	if (total > len)
-		iov_write_at(&rx->iov[rx->first], fetched(rx), len, zero, total - len);
+	if (padded > len)
+		iov_write_at(&rx->iov[rx->first], fetched(rx), len, zero, padded - len);
+	if (total > padded)
+		append_crc(rx, padded);
 	return NET_OK;
 }
 
