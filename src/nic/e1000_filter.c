@@ -17,9 +17,9 @@ static bool exact(const struct e1000 *e, const uint8_t *head)
 
 	for (unsigned i = 0; i < E1000_RA_ENTRIES; i++) {
 		uint32_t high = e1000_get(e, E1000_RA + 8 * i + 4), which = RAH_ASEL(high);
-		uint64_t is = e1000_get(e, E1000_RA + 8 * i) | (uint64_t)(high & 0xffff) << 32;
 
-		if ((high & RAH_AV) && which <= ASEL_SOURCE && is == key[which])
+		if ((high & RAH_AV) && which <= ASEL_SOURCE &&
+		    key[which] == (e1000_get(e, E1000_RA + 8 * i) | (uint64_t)(high & 0xffff) << 32))
 			return true;
 	}
 	return false;
@@ -36,9 +36,9 @@ static bool hashed(const struct e1000 *e, const uint8_t *to, uint32_t rctl)
 
 static bool for_us(const struct e1000 *e, const uint8_t *to, uint32_t rctl, struct e1000_rx_info *info)
 {
-	if (exact(e, to))
-		return true;
 	if (mac_key(to) == MAC_KEY_BROADCAST && (rctl & RCTL_BAM))
+		return true;
+	if (exact(e, to))
 		return true;
 	if (!mac_is_multicast(to)) {
 		info->status |= RXD_PIF;

@@ -1103,6 +1103,52 @@ static void loopback(void **state)
 	eg_read(g, E1000_ICR);
 }
 
+/*
+ * The loopback test of Linux's driver: the PHY set up by hand, descriptors used again and again as they are, one write
+ * of RDT for ever, so that the ring runs dry in the middle.
+ */
+static void loopback_of_linux(void **state)
+{
+	unsigned tail = 0;
+
+	(void)state;
+	eg_phy_write(g, 0, 0x1940);
+	eg_up(g, 256, RCTL_BAM);
+	eg_phy_write(g, 0, 0x1140);
+	eg_phy_write(g, 16, 0x0808);
+	eg_phy_write(g, 0, 0x9140);
+	eg_phy_write(g, 0, 0x8140);
+	eg_phy_write(g, 0, 0x4140);
+	assert_int_equal(eg_phy_read(g, 0), 0x4140);
+	eg_write(g, E1000_CTRL, eg_read(g, E1000_CTRL) | CTRL_FRCSPD | CTRL_FRCDPX | CTRL_SPEED_1G | CTRL_FD | 1u << 7);
+	eg_phy_write(g, 29, 0x1f);
+	eg_phy_write(g, 30, 0x8ffc);
+	memset(frame, 0xff, 1024);
+	memset(frame + 512, 0xaa, 511);
+	frame[522] = 0xbe;
+	frame[524] = 0xaf;
+	for (unsigned i = 0; i < 256; i++)
+		eg_send(g, frame, 1024, TXD_RPS);
+	for (unsigned round = 0; round < 10; round++) {
+		tail = (tail + 64) % 256;
+		eg_write(g, E1000_TDT, tail);
+		eg_settle(g);
+		assert_int_equal(eg_read(g, E1000_TDH), tail);
+	}
+	assert_int_equal(eg_read(g, E1000_RDH), 255);
+	assert_int_equal(eg_read(g, E1000_GPRC), 255);
+	assert_int_equal(eg_read(g, E1000_MPC), 640 - 255);
+	for (unsigned i = 0; i < 255; i++) {
+		assert_int_equal(eg_get64(g, EG_RX_RING + i * 16 + 8) & 0xffff, 1028);
+		assert_memory_equal(eg_at(g, EG_RX_BUF(i)), frame, 1024);
+	}
+	assert_int_equal(wire->n_got, 0);
+	eg_phy_write(g, 0, 0x1340);
+	eg_step(g, 10 * NSEC_PER_MSEC);
+	assert_true(link_up());
+	eg_read(g, E1000_ICR);
+}
+
 /* ---- statistics ---- */
 
 static void statistics(void **state)
@@ -1170,6 +1216,7 @@ int main(void)
 		TEST(segmentation),
 		TEST(vlan_insert),
 		TEST(loopback),
+		TEST(loopback_of_linux),
 		TEST(statistics),
 	};
 
