@@ -390,6 +390,7 @@ static void rtl_class_init(struct class *class)
 	c->revision = REVISION_CPLUS;
 	c->class_code = 0x020000; /* Ethernet */
 	c->romfile = "efi-rtl8139.rom";
+	c->state = &rtl_state;
 	c->realize = rtl_realize;
 	c->unrealize = rtl_unrealize;
 	c->reset = rtl_reset;

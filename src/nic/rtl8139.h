@@ -16,6 +16,7 @@
  *	rtl8139_cplus_rx.c	receive descriptors of C+ mode
  *	rtl8139_csum.c		what a receive descriptor says of a frame's checksums
  *	rtl8139_stats.c		tally counters
+ *	rtl8139_state.c		what a copy elsewhere needs to go on
  *
  * Who owns what. Registers that set the device up (reg[]) are under the control mutex; the loop works by a copy of
  * them, `cfg`, which rtl_adopt() renews with the loop standing still. What is written or read for each frame is atomic:
@@ -435,6 +436,9 @@ uint32_t rtl_csum_status(const struct iovec *iov, unsigned cnt, size_t len, bool
 
 /* ---- rtl8139_stats.c ---- */
 void rtl_tally_dump(struct rtl8139 *r); /* as DTCCR says; control mutex */
+
+/* ---- rtl8139_state.c ---- */
+extern const struct state_table rtl_state;
 
 /* For the table of types. */
 extern const struct type type_rtl8139;

@@ -158,6 +158,25 @@ void device_reset(struct device *d)
 	mutex_unlock(&d->lock);
 }
 
+int device_save(struct device *d, struct state_bytes *b)
+{
+	const struct device_class *c = device_class(d);
+
+	return c->save ? c->save(d, b) : -ENOTSUP;
+}
+
+int device_load(struct device *d, const uint8_t *p, size_t len, struct error *err)
+{
+	const struct device_class *c = device_class(d);
+	int r = c->load ? c->load(d, p, len, err) : fail(err, ENOTSUP, "its state cannot be loaded");
+
+	if (r < 0) {
+		error_prefix(err, "%s: ", device_label(d));
+		device_reset(d);
+	}
+	return r;
+}
+
 void device_del(struct device *d)
 {
 	device_unrealize(d);

@@ -14,6 +14,7 @@
 
 #include "base/thread.h"
 #include "object/object.h"
+#include "object/state.h"
 
 struct bus;
 
@@ -41,6 +42,9 @@ struct device_class {
 	int (*realize)(struct device *d, struct error *err);
 	void (*unrealize)(struct device *d);
 	void (*reset)(struct device *d); /* to the state after power on; called with the control mutex held */
+	/* NULL: it cannot be saved. See device_save(), device_load(). */
+	int (*save)(struct device *d, struct state_bytes *b);
+	int (*load)(struct device *d, const uint8_t *p, size_t len, struct error *err);
 };
 
 /* A bus belongs to the device (or board) that makes it; kinds of bus embed it. */
@@ -90,7 +94,15 @@ void device_del(struct device *d);	 /* unrealize, free */
 
 struct device *device_find(const char *id);
 void device_each(void (*fn)(struct device *d, void *arg), void *arg); /* realized ones, in the order of realization */
-const char *device_label(const struct device *d);		      /* the id, or the type's name: for messages */
+/*
+ * Append the state of a realized device: registers, and what of its work is under way. -ENOTSUP: it cannot be saved.
+ * Or take it: one of the same type, realized with the same properties and on the same place goes on from there; guest
+ * memory and the VM's clock must be there already. An error says what is wrong, and the device is reset. The guest
+ * does not run meanwhile, and the device does nothing of itself: the VM is stopped.
+ */
+int device_save(struct device *d, struct state_bytes *b) __must_check;
+int device_load(struct device *d, const uint8_t *p, size_t len, struct error *err) __must_check;
+const char *device_label(const struct device *d); /* the id, or the type's name: for messages */
 
 /* Help of -device help and -device TYPE,help. */
 void device_help(FILE *out);

@@ -190,6 +190,66 @@ static void pci_reset(struct device *d) NO_THREAD_SAFETY
 	mutex_unlock(&p->bus->lock);
 }
 
+/* ---- state: of config space what the guest may write; the rest is the type's ---- */
+
+struct pci_state {
+	uint8_t config[PCIE_CONFIG_SIZE];
+};
+
+static const struct state_field pci_fields[] = { STATE_ARRAY(struct pci_state, config) };
+static const struct state_table pci_table = { "pci", pci_fields, ARRAY_SIZE(pci_fields), NULL };
+
+static uint8_t guest_bits(const struct pci_device *p, unsigned i)
+{
+	return p->wmask[i] | p->w1cmask[i];
+}
+
+static int pci_save(struct device *d, struct state_bytes *b)
+{
+	struct pci_device *p = to_pci_device(d);
+	const struct state_table *own = pci_class(p)->state;
+	struct pci_state s = { 0 };
+	int r;
+
+	if (!own)
+		return -ENOTSUP;
+	mutex_lock(&p->bus->lock);
+	mutex_lock(&d->lock);
+	for (unsigned i = 0; i < p->config_size; i++)
+		s.config[i] = p->config[i] & guest_bits(p, i);
+	r = state_save(&pci_table, &s, b);
+	r = r ? r : state_save(own, d, b);
+	mutex_unlock(&d->lock);
+	mutex_unlock(&p->bus->lock);
+	return r;
+}
+
+/* The type's own first: what follows from config space may let it go on. */
+static int pci_load(struct device *d, const uint8_t *from, size_t len, struct error *err)
+{
+	struct pci_device *p = to_pci_device(d);
+	const struct state_table *own = pci_class(p)->state;
+	struct pci_state s;
+	size_t used, more;
+	int r;
+
+	if (!own)
+		return fail(err, ENOTSUP, "its state cannot be loaded");
+	r = state_load(&pci_table, &s, from, len, &used, err);
+	if (r < 0)
+		return r;
+	mutex_lock(&p->bus->lock);
+	mutex_lock(&d->lock);
+	r = state_load(own, d, from + used, len - used, &more, err);
+	for (unsigned i = 0; r == 0 && i < p->config_size; i++)
+		p->config[i] = (uint8_t)((p->config[i] & ~guest_bits(p, i)) | (s.config[i] & guest_bits(p, i)));
+	if (r == 0)
+		pci_config_apply(p);
+	mutex_unlock(&d->lock);
+	mutex_unlock(&p->bus->lock);
+	return r;
+}
+
 static void pci_device_class_init(struct class *class)
 {
 	struct device_class *c = container_of(class, struct device_class, class);
@@ -198,6 +258,8 @@ static void pci_device_class_init(struct class *class)
 	c->realize = pci_realize;
 	c->unrealize = pci_unrealize;
 	c->reset = pci_reset;
+	c->save = pci_save;
+	c->load = pci_load;
 }
 
 static void pci_device_instance_init(struct object *o)

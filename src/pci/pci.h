@@ -75,6 +75,7 @@ struct pci_class {
 	struct device_class dev;
 	uint16_t vendor, device, subsystem_vendor, subsystem;
 	uint8_t revision;
+	const struct state_table *state; /* the leaf type's; NULL: it cannot be saved */
 	uint32_t class_code; /* 24 bits */
 	bool express;	     /* has 4 KiB of config space */
 	const char *romfile; /* its option ROM, one of iPXE's, if they are installed; NULL: none */

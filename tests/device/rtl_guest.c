@@ -33,14 +33,16 @@ static void rg_config(struct rtl_guest *g, unsigned off, unsigned size, uint32_t
 	pci_config_write(&g->bus, g->pci->devfn, off, size, v);
 }
 
-static struct pci_device *rg_device(const char *options)
+static unsigned rg_boards; /* there are now */
+
+static struct pci_device *rg_device(const char *bus, const char *options)
 {
 	struct error err = { "" };
 	struct opt_list l;
 	struct device *d;
 	char text[200];
 
-	snprintf(text, sizeof(text), "rtl8139%s%s", *options ? "," : "", options);
+	snprintf(text, sizeof(text), "rtl8139,bus=%s%s%s", bus, *options ? "," : "", options);
 	assert_int_equal(opt_list_parse(text, "driver", &l, &err), 0);
 	d = device_add(&l, &err);
 	opt_list_free(&l);
@@ -57,6 +59,7 @@ void rg_open(struct rtl_guest *g, const char *options)
 	struct pci_host host;
 	struct error err;
 	struct loop *loop = g->loop;
+	char bus[16];
 
 	memset(g, 0, sizeof(*g));
 	g->loop = loop ? loop : loop_new("test", &err);
@@ -73,8 +76,9 @@ void rg_open(struct rtl_guest *g, const char *options)
 				  .place = rg_place,
 				  .place_arg = g->loop,
 				  .intx_gsi = rg_gsi };
-	assert_int_equal(pci_bus_init(&g->bus, "pci.0", &host, &err), 0);
-	g->pci = rg_device(options);
+	snprintf(bus, sizeof(bus), "pci.%u", rg_boards++);
+	assert_int_equal(pci_bus_init(&g->bus, bus, &host, &err), 0);
+	g->pci = rg_device(bus, options);
 	g->dev = to_rtl8139(g->pci);
 	g->nic = &g->dev->client;
 	rg_config(g, PCI_BASE_ADDRESS_0, 4, RG_BAR_IO);
@@ -85,6 +89,7 @@ void rg_open(struct rtl_guest *g, const char *options)
 void rg_close(struct rtl_guest *g)
 {
 	pci_bus_deinit(&g->bus);
+	rg_boards--;
 	assert_false(atomic_load(&g->level));
 	loop_free(g->loop);
 	space_free(g->mem);
@@ -131,16 +136,13 @@ void *rg_at(struct rtl_guest *g, uint64_t gpa)
 
 uint32_t rg_get32(struct rtl_guest *g, uint64_t gpa)
 {
-	uint32_t v;
-
-	memcpy(&v, rg_at(g, gpa), sizeof(v));
-	return le32toh(v);
+	/* The device may write it at the same time. */
+	return le32toh(atomic_load((_Atomic uint32_t *)rg_at(g, gpa)));
 }
 
 void rg_put32(struct rtl_guest *g, uint64_t gpa, uint32_t v)
 {
-	v = htole32(v);
-	memcpy(rg_at(g, gpa), &v, sizeof(v));
+	atomic_store((_Atomic uint32_t *)rg_at(g, gpa), htole32(v));
 }
 
 /* ---- the driver ---- */
