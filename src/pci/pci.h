@@ -76,9 +76,9 @@ struct pci_class {
 	uint16_t vendor, device, subsystem_vendor, subsystem;
 	uint8_t revision;
 	const struct state_table *state; /* the leaf type's; NULL: it cannot be saved */
-	uint32_t class_code; /* 24 bits */
-	bool express;	     /* has 4 KiB of config space */
-	const char *romfile; /* its option ROM, one of iPXE's, if they are installed; NULL: none */
+	uint32_t class_code;		 /* 24 bits */
+	bool express;			 /* has 4 KiB of config space */
+	const char *romfile;		 /* its option ROM, one of iPXE's, if they are installed; NULL: none */
 	/* Template for leaf types: config header and dma are set up already; add BARs and capabilities. */
 	int (*realize)(struct pci_device *p, struct error *err);
 	void (*unrealize)(struct pci_device *p);
