@@ -171,6 +171,7 @@ static void cancel_all(void *arg)
 
 	e->stopped = true;
 	e1000_tx_reset(e, NET_DROP_RESET);
+	e1000_rx_drop_held(e, NET_DROP_RESET);
 	e1000_rx_refresh(e);
 	e1000_intr_cancel(e);
 	e1000_phy_cancel(e);

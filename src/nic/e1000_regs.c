@@ -95,6 +95,8 @@ static void write_ctrl(struct e1000 *e, unsigned off, uint32_t v)
 	(void)off;
 	if (v & CTRL_RST) {
 		e1000_software_reset(e);
+		if (v & CTRL_PHY_RST)
+			e1000_phy_reset(e);
 		return;
 	}
 	store(e, E1000_CTRL, v);

@@ -541,7 +541,7 @@ void e1000_rx_refresh(struct e1000 *e)
 	atomic_store(&rx->starved, rx->ready);
 	if (rx->ready)
 		loop_post(e->loop, &e->rx_post);
-	else
+	else if (!e->stopped) /* a BAR that moves loses no frame */
 		e1000_rx_drop_held(e, NET_DROP_STOPPED);
 }
 

@@ -655,7 +655,23 @@ static void overrun(void **state)
 	assert_int_equal(eg_read(g, E1000_MPC), 1);
 	assert_true(g->level);
 	assert_true(eg_read(g, E1000_ICR) & ICR_RXO);
-	/* One that is held when the device is reset; and a ring that is too small for any. */
+	/* One that is held while DMA is off for a moment; when the device is reset; and a ring that is too small for any. */
+	for (unsigned i = 0; i < 4; i++)
+		assert_int_equal(eg_receive(g, back, sizeof(back)), 9000);
+	eg_settle(g);
+	while (wire_give(frame, 9000) == NET_OK)
+		;
+	eg_master(g, false);
+	eg_settle(g);
+	assert_int_equal(counter_get(&g->nic->rx.held), 1);
+	eg_master(g, true);
+	eg_settle(g);
+	for (frames = 0; eg_receive(g, back, sizeof(back)) == 9000; frames++)
+		eg_settle(g);
+	assert_int_equal(frames, 5);
+	assert_memory_equal(back, frame, 9000);
+	for (unsigned i = 0; i < 4; i++)
+		assert_int_equal(wire_give(frame, 9000), NET_OK);
 	assert_int_equal(wire_give(frame, 9000), NET_OK);
 	eg_write(g, E1000_CTRL, CTRL_RST);
 	assert_int_equal(counter_get(&g->nic->rx.dropped[NET_DROP_RESET]), 1);
