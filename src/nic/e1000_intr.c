@@ -136,6 +136,9 @@ static bool delay(struct e1000 *e, struct timer *each, struct timer *first, unsi
 	if (!ticks)
 		return false;
 	now = clock_now(CLOCK_VM_NS);
+	/* ITR keeps the pin down for longer than that: what else would become of the delay costs a wake of the loop. */
+	if (now + (uint64_t)ticks * DELAY_NS <= atomic_load(&e->not_before))
+		return false;
 	if (timer_arm(each, now + (uint64_t)ticks * DELAY_NS))
 		return false;
 	if (most && !timer_armed(first) && timer_arm(first, now + (uint64_t)most * DELAY_NS))
