@@ -147,7 +147,7 @@ int pci_rom_init(struct pci_device *p, struct error *err)
 	r = fd < 0 ? fd : load(fd, &rom, err);
 	if (fd >= 0)
 		close(fd);
-	if (r == 0)
+	if (rom)
 		show(p, rom);
 	else if (named)
 		error_prefix(err, "romfile=%s: ", name);
