@@ -216,10 +216,12 @@ int user_guestdev_open(struct user_guestdev *d, const char *spec, struct loop *l
 
 void user_guestdev_close(struct user_guestdev *d)
 {
+	struct connection *k, *tmp;
+
 	if (!d->chr)
 		return;
-	while (newest(d))
-		end(newest(d));
+	list_for_each_safe(k, tmp, &d->connections, node)
+		end(k);
 	chardev_close(d->chr);
 	d->chr = NULL;
 }
