@@ -114,13 +114,12 @@ static void unmake(struct e1000 *e)
 
 static int make(struct e1000 *e, struct error *err)
 {
-	const struct pci_host *host = &e->pci.bus->host;
 	int r = mac_assign(&e->prop.mac, device_label(&e->pci.dev), err);
 
 	if (r < 0)
 		return r;
 	e->mac_taken = true;
-	e->loop = host->place ? host->place(host->place_arg) : host->main_loop;
+	e->loop = pci_place(&e->pci);
 	e->client = (struct net_client){
 		.ops = &client_ops,
 		.kind = NET_KIND_NIC,
@@ -140,17 +139,11 @@ static int make(struct e1000 *e, struct error *err)
 
 static int join(struct e1000 *e, struct error *err)
 {
-	int r = net_client_add(&e->client, err);
+	int r = nic_join(&e->client, e->prop.netdev, device_label(&e->pci.dev), err);
 
-	if (r < 0)
-		return r;
-	r = nic_connect(&e->client, e->prop.netdev, device_label(&e->pci.dev), err);
-	if (r < 0) {
-		net_client_remove(&e->client);
-		return r;
-	}
-	net_start(&e->client);
-	return 0;
+	if (r == 0)
+		net_start(&e->client);
+	return r;
 }
 
 static int e1000_realize(struct pci_device *p, struct error *err)

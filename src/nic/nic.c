@@ -20,7 +20,7 @@ void nic_name_client(struct net_client *c, const char *label, const char *model)
 	}
 }
 
-int nic_connect(struct net_client *c, const char *netdev, const char *label, struct error *err)
+static int connect_to(struct net_client *c, const char *netdev, const char *label, struct error *err)
 {
 	struct net_client *backend;
 	int r;
@@ -36,5 +36,17 @@ int nic_connect(struct net_client *c, const char *netdev, const char *label, str
 	r = net_connect(c, backend, err);
 	if (r < 0)
 		error_prefix(err, "netdev=%s: ", netdev);
+	return r;
+}
+
+int nic_join(struct net_client *c, const char *netdev, const char *label, struct error *err)
+{
+	int r = net_client_add(c, err);
+
+	if (r < 0)
+		return r;
+	r = connect_to(c, netdev, label, err);
+	if (r < 0)
+		net_client_remove(c);
 	return r;
 }

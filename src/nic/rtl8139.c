@@ -339,14 +339,9 @@ static int connect_client(struct rtl8139 *r, struct error *err)
 	if (!r->prop.cplus)
 		c->gives = 0;
 	nic_name_client(c, label, r->pci.dev.obj.class->type->name);
-	ret = net_client_add(c, err);
+	ret = nic_join(c, r->prop.netdev, label, err);
 	if (ret < 0)
 		return ret;
-	ret = nic_connect(c, r->prop.netdev, label, err);
-	if (ret < 0) {
-		net_client_remove(c);
-		return ret;
-	}
 	atomic_store(&r->link, net_link_up(c));
 	loop_call(r->loop, watch_polls, r);
 	net_start(c);
@@ -358,7 +353,7 @@ static int rtl_realize(struct pci_device *p, struct error *err)
 	struct rtl8139 *r = to_rtl8139(p);
 	int ret;
 
-	r->loop = p->bus->host.place(p->bus->host.place_arg);
+	r->loop = pci_place(p);
 	r->poll_fd = -1;
 	ret = make(r, err);
 	if (ret == 0)

@@ -384,15 +384,10 @@ static int vnet_make(struct virtio_net *n, struct error *err)
 static int vnet_connect(struct virtio_net *n, struct error *err)
 {
 	struct net_client *c = &n->pair[0].client;
-	int r = net_client_add(c, err);
+	int r = nic_join(c, n->prop.netdev, virtio_label(&n->vdev), err);
 
 	if (r < 0)
 		return r;
-	r = nic_connect(c, n->prop.netdev, virtio_label(&n->vdev), err);
-	if (r < 0) {
-		net_client_remove(c);
-		return r;
-	}
 	atomic_store(&n->status, net_link_up(c) ? VIRTIO_NET_S_LINK_UP : 0);
 	net_start(c);
 	return 0;

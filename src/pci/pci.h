@@ -100,7 +100,7 @@ struct pci_host {
 	const struct ram *ram;
 	const struct irq_chip *irq;
 	struct loop *main_loop;
-	struct loop *(*place)(void *arg); /* the net loop for a new device */
+	struct loop *(*place)(void *arg); /* the net loop for a new device; NULL: main_loop */
 	void *place_arg;
 	unsigned (*intx_gsi)(unsigned slot, unsigned pin); /* pin 0..3 (A..D) */
 };
@@ -166,6 +166,14 @@ static inline uint32_t pci_get32(const struct pci_device *p, unsigned off)
 }
 void pci_set16(struct pci_device *p, unsigned off, uint16_t v);
 void pci_set32(struct pci_device *p, unsigned off, uint32_t v);
+
+/* The loop that a device being realized is to run on. Main. */
+static inline struct loop *pci_place(const struct pci_device *p)
+{
+	const struct pci_host *host = &p->bus->host;
+
+	return host->place ? host->place(host->place_arg) : host->main_loop;
+}
 
 /* Declare BAR n (before realize ends). A 64-bit BAR takes n and n + 1. */
 void pci_bar_init(struct pci_device *p, unsigned n, uint64_t size, uint8_t flags);

@@ -504,7 +504,6 @@ static int check_options(const struct virtio_pci *vp, struct error *err)
 static int child_realize(struct virtio_pci *vp, struct error *err)
 {
 	struct pci_device *p = &vp->pci;
-	const struct pci_host *host = &p->bus->host;
 	struct virtio_device *v = vp->vdev;
 	char name[sizeof(vp->vbus.name)];
 	int r;
@@ -515,7 +514,7 @@ static int child_realize(struct virtio_pci *vp, struct error *err)
 	v->transport = &vp->transport;
 	v->dma = &p->dma;
 	v->lock = &p->dev.lock;
-	v->loop = host->place ? host->place(host->place_arg) : host->main_loop;
+	v->loop = pci_place(p);
 
 	snprintf(name, sizeof(name), "virtio-bus.%x.%x", p->devfn >> 3, p->devfn & 7);
 	bus_init(&vp->vbus, "virtio", name, &p->dev.obj);

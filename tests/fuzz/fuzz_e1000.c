@@ -7,96 +7,28 @@
  * Beside what the sanitizers see, it holds that every frame is accounted for after each operation, and that a reset
  * ends everything.
  */
-#include <stdio.h>
-#include <stdlib.h>
 
 #include "../device/e1000_guest.h"
-#include "base/iov.h"
-
-#define CHECK(x)                                                                \
-	do {                                                                    \
-		if (!(x)) {                                                     \
-			fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #x); \
-			abort();                                                \
-		}                                                               \
-	} while (0)
+#include "nic_wire.h"
 
 #define MAX_OPS 1000
 #define SCRATCH EG_TX_RING  /* cleared for each input, up to here: */
 #define CLEARED (256 * KIB) /* rings and the first places of frames */
 
 static struct eg guest, *const g = &guest;
-static struct net_client wire;
 static bool open_already;
-static unsigned take; /* how many frames the wire takes of each batch */
-static volatile uint8_t eaten;
-
-/* ---- the input ---- */
-
-static const uint8_t *in;
-static size_t left;
-
-static uint64_t get(unsigned bytes)
-{
-	uint64_t v = 0;
-
-	for (unsigned i = 0; i < bytes && left; i++, left--)
-		v |= (uint64_t)*in++ << 8 * i;
-	return v;
-}
 
 /* ---- the wire ---- */
 
-static unsigned wire_send(struct net_client *c, struct batch *b)
-{
-	unsigned n = MIN(b->n, take);
-
-	for (unsigned i = 0; i < n; i++) {
-		const struct frame *f = &b->frame[i];
-		struct iov_cur cur = iov_cur(frame_iov(b, f), f->cnt);
-		uint8_t byte;
-
-		frame_iov(b, f)[-1] = (struct iovec){ 0 };
-		CHECK(f->cnt + 1 <= NET_IOV_MAX);
-		CHECK(iov_left(&cur) == f->len);
-		CHECK(!(frame_needs(&f->meta) & ~c->takes));
-		while (iov_get(&cur, &byte, 1))
-			eaten ^= byte;
-		net_count_rx_out(c, 1, f->len);
-	}
-	return n;
-}
-
-static uint32_t wire_offload(struct net_client *c, uint32_t takes)
-{
-	(void)c;
-	return takes;
-}
-
-static const struct net_client_ops wire_ops = { .type = "fuzz", .send = wire_send, .set_offload = wire_offload };
-
 static void wire_frames(void)
 {
+	static const struct frame_meta plain;
 	size_t len = get(2), want = get(2);
 	uint8_t head[64];
-	struct net_window w;
-	struct frame_meta m = { 0 };
 
 	for (unsigned i = 0; i < sizeof(head); i++)
 		head[i] = (uint8_t)(i < 12 ? 0xff : get(1));
-	for (unsigned n = 1 + get(1) % 4; n; n--) {
-		struct iov_cur cur;
-
-		if (net_lend(&wire, MIN(want, (size_t)NET_FRAME_MAX), &w) < 0)
-			break;
-		w.iov[-1] = (struct iovec){ 0 };
-		CHECK(w.cnt && iov_size(w.iov, w.cnt) == w.room && w.cnt + 1 <= NET_IOV_MAX);
-		cur = iov_cur(w.iov, w.cnt);
-		iov_put(&cur, head, MIN(len, sizeof(head)));
-		iov_fill(&cur, 0x5a, len > sizeof(head) ? len - sizeof(head) : 0);
-		net_take(&wire, len, &m);
-	}
-	net_commit(&wire);
+	wire_give(1 + get(1) % 4, len, want, head, sizeof(head), &plain);
 }
 
 /* ---- the driver ---- */
@@ -256,14 +188,7 @@ static void operation(void)
 static void open_all(void)
 {
 	eg_open(g, "e1000,mac=52:54:00:12:34:56");
-	wire = (struct net_client){ .ops = &wire_ops,
-				    .kind = NET_KIND_BACKEND,
-				    .name = "wire",
-				    .loop = g->loop,
-				    .takes = NET_OFF_ALL,
-				    .gives = 0,
-				    .max_frame = NET_FRAME_MAX };
-	CHECK(net_client_add(&wire, NULL) == 0);
+	wire_open(g->loop, 0);
 	CHECK(net_connect(g->nic, &wire, NULL) == 0);
 	net_set_main_loop(g->loop);
 	open_already = true;

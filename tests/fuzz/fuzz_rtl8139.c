@@ -7,20 +7,10 @@
  * Beside what the sanitizers see: every frame is accounted for after each operation, the interrupt line is what status
  * and mask say, the loop comes to rest, and a reset ends everything.
  */
-#include <stdio.h>
-#include <stdlib.h>
 
-#include "base/iov.h"
 #include "base/log.h"
 #include "nic/rtl8139.h"
-
-#define CHECK(x)                                                                \
-	do {                                                                    \
-		if (!(x)) {                                                     \
-			fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #x); \
-			abort();                                                \
-		}                                                               \
-	} while (0)
+#include "nic_wire.h"
 
 #define RAM_SIZE (256 * KIB)
 #define BAR_IO	 0xc000u
@@ -39,22 +29,7 @@ static struct pci_bus bus;
 static struct irq_chip irq;
 static struct pci_device *pci;
 static struct rtl8139 *nic;
-static struct net_client wire;
-static unsigned take;
 static bool level;
-static volatile uint8_t eaten;
-
-static const uint8_t *in;
-static size_t left;
-
-static uint64_t get(unsigned bytes)
-{
-	uint64_t v = 0;
-
-	for (unsigned i = 0; i < bytes && left; i++, left--)
-		v |= (uint64_t)*in++ << 8 * i;
-	return v;
-}
 
 /* ---- the board ---- */
 
@@ -111,54 +86,12 @@ static void make_device(bool cplus)
 
 /* ---- the wire ---- */
 
-static unsigned wire_send(struct net_client *c, struct batch *b)
-{
-	unsigned n = MIN(b->n, take);
-
-	for (unsigned i = 0; i < n; i++) {
-		const struct frame *f = &b->frame[i];
-		struct iov_cur cur = iov_cur(frame_iov(b, f), f->cnt);
-		uint8_t byte;
-
-		frame_iov(b, f)[-1] = (struct iovec){ 0 };
-		CHECK(f->cnt + 1 <= NET_IOV_MAX);
-		CHECK(iov_left(&cur) == f->len);
-		CHECK(!f->meta.needs_csum || f->meta.csum_start + f->meta.csum_offset + 2u <= f->len);
-		while (iov_get(&cur, &byte, 1))
-			eaten ^= byte;
-		net_count_rx_out(c, 1, f->len);
-	}
-	return n;
-}
-
-static uint32_t wire_offload(struct net_client *c, uint32_t takes)
-{
-	(void)c;
-	return takes;
-}
-
-static const struct net_client_ops wire_ops = { .type = "fuzz", .send = wire_send, .set_offload = wire_offload };
-
 static void wire_frames(void)
 {
 	size_t len = get(2), want = get(2);
 	struct frame_meta m = { .data_valid = get(1) & 1 };
-	struct net_window w;
 
-	for (unsigned n = 1 + get(1) % 8; n; n--) {
-		struct iov_cur cur;
-
-		if (net_lend(&wire, MIN(want, (size_t)NET_FRAME_MAX), &w) < 0)
-			break;
-		w.iov[-1] = (struct iovec){ 0 };
-		CHECK(w.cnt && w.room >= MIN(want, (size_t)NET_FRAME_MAX) && iov_size(w.iov, w.cnt) == w.room);
-		cur = iov_cur(w.iov, w.cnt);
-		for (unsigned i = 0; i < 40 && i < len; i++)
-			iov_put(&cur, &(uint8_t){ (uint8_t)get(1) }, 1);
-		iov_fill(&cur, 0x5a, len > 40 ? len - 40 : 0);
-		net_take(&wire, len, &m);
-	}
-	net_commit(&wire);
+	wire_give(1 + get(1) % 8, len, want, NULL, 40, &m);
 }
 
 /* ---- the driver ---- */
@@ -360,13 +293,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	take = NET_BATCH;
 	memset(ram_ptr(&ram, 0, RAM_SIZE), 0, RAM_SIZE);
 	make_device(!(get(1) & 1));
-	wire = (struct net_client){ .ops = &wire_ops,
-				    .kind = NET_KIND_BACKEND,
-				    .name = "wire",
-				    .loop = loop,
-				    .takes = NET_OFF_ALL,
-				    .max_frame = NET_FRAME_MAX };
-	CHECK(net_client_add(&wire, &err) == 0 && net_connect(&nic->client, &wire, &err) == 0);
+	wire_open(loop, 0);
+	CHECK(net_connect(&nic->client, &wire, &err) == 0);
 	net_start(&nic->client);
 	net_drained(&wire);
 	for (unsigned i = 0; left && i < MAX_OPS; i++) {

@@ -7,21 +7,11 @@
  * Beside what the sanitizers see, it holds that every frame is accounted for after each operation, and that a reset
  * ends everything.
  */
-#include <stdio.h>
-#include <stdlib.h>
 #include <unistd.h>
 
-#include "base/iov.h"
 #include "base/log.h"
 #include "nic/virtio_net.h"
-
-#define CHECK(x)                                                                \
-	do {                                                                    \
-		if (!(x)) {                                                     \
-			fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #x); \
-			abort();                                                \
-		}                                                               \
-	} while (0)
+#include "nic_wire.h"
 
 #define BLOCK	   (128 * KIB)
 #define BLOCK2_GPA (256 * KIB)
@@ -38,81 +28,22 @@ static struct mutex lock;
 static struct bus bus;
 static struct virtio_device *dev;
 static struct virtio_net *nic;
-static struct net_client wire;
-static unsigned take; /* how many frames the wire takes of each batch */
 static uint16_t posted[3], next_desc[3];
-static volatile uint8_t eaten;
-
-/* ---- the input ---- */
-
-static const uint8_t *in;
-static size_t left;
-
-static uint64_t get(unsigned bytes)
-{
-	uint64_t v = 0;
-
-	for (unsigned i = 0; i < bytes && left; i++, left--)
-		v |= (uint64_t)*in++ << 8 * i;
-	return v;
-}
 
 /* ---- the wire ---- */
-
-static unsigned wire_send(struct net_client *c, struct batch *b)
-{
-	unsigned n = MIN(b->n, take);
-
-	for (unsigned i = 0; i < n; i++) {
-		const struct frame *f = &b->frame[i];
-		struct iov_cur cur = iov_cur(frame_iov(b, f), f->cnt);
-		uint8_t byte;
-
-		frame_iov(b, f)[-1] = (struct iovec){ 0 };
-		CHECK(f->cnt + 1 <= NET_IOV_MAX);
-		CHECK(iov_left(&cur) == f->len);
-		while (iov_get(&cur, &byte, 1))
-			eaten ^= byte;
-		net_count_rx_out(c, 1, f->len);
-	}
-	return n;
-}
-
-static uint32_t wire_offload(struct net_client *c, uint32_t takes)
-{
-	(void)c;
-	return takes;
-}
-
-static const struct net_client_ops wire_ops = { .type = "fuzz", .send = wire_send, .set_offload = wire_offload };
 
 /* A frame whose header and first bytes come from the input. */
 static void wire_frames(void)
 {
-	size_t len = get(2), want = get(2), max = NET_FRAME_MAX;
+	size_t len = get(2), want = get(2);
 	struct virtio_net_hdr h = { 0 };
 	struct frame_meta m = { 0 };
-	struct net_window w;
 
 	for (unsigned i = 0; i < sizeof(h) && get(1) & 1; i++)
 		((uint8_t *)&h)[i] = (uint8_t)get(1);
 	if (net_vnet_decode(&h, len, &m))
 		m = (struct frame_meta){ 0 };
-	for (unsigned n = 1 + get(1) % 4; n; n--) {
-		struct iov_cur cur;
-
-		if (net_lend(&wire, MIN(want, max), &w) < 0)
-			break;
-		w.iov[-1] = (struct iovec){ 0 };
-		CHECK(w.cnt && w.room >= MIN(want, max) && iov_size(w.iov, w.cnt) == w.room);
-		CHECK(w.cnt + 1 <= NET_IOV_MAX);
-		cur = iov_cur(w.iov, w.cnt);
-		for (unsigned i = 0; i < 18 && i < len; i++)
-			iov_put(&cur, &(uint8_t){ (uint8_t)get(1) }, 1);
-		iov_fill(&cur, 0x5a, len > 18 ? len - 18 : 0);
-		net_take(&wire, len, &m);
-	}
-	net_commit(&wire);
+	wire_give(1 + get(1) % 4, len, want, NULL, 18, &m);
 }
 
 /* ---- the driver ---- */
@@ -366,13 +297,7 @@ static void open_all(void)
 	mutex_init(&lock);
 	CHECK(ram_init(&ram, blocks, ARRAY_SIZE(blocks), RAM_PRIVATE, NULL) == 0);
 	dma.ram = &ram;
-	wire = (struct net_client){ .ops = &wire_ops,
-				    .kind = NET_KIND_BACKEND,
-				    .name = "wire",
-				    .loop = loop,
-				    .takes = NET_OFF_ALL,
-				    .gives = NET_OFF_ALL };
-	CHECK(net_client_add(&wire, NULL) == 0);
+	wire_open(loop, NET_OFF_ALL);
 	open_device();
 }
 
