@@ -125,7 +125,7 @@ struct e1000_rx {
 	uint8_t *ring;
 	uint64_t gpa;
 	uint32_t count, head;
-	uint32_t buffer; /* bytes in each */
+	uint32_t buffer; /* bytes in each that may be written */
 	bool ready;	 /* receive is enabled, and not stopped */
 
 	/* fetched: iov[first..last), descriptor head + i at iov[first + i]; `bytes` in them */

@@ -16,6 +16,10 @@
  * posted more; if that does not happen soon, or all of the ring is too small, it is dropped, as by a hardware FIFO that
  * overruns (MPC, RXO). While there are no descriptors at all nothing is lent, and the wire waits.
  *
+ * What the wire gives is in the buffers before it is judged. So a window never shows more of a buffer than the longest
+ * frame needs that is let in: Linux's driver has buffers of 1522 bytes where the register says 2048, for without LPE no
+ * frame is longer, and behind them is other memory.
+ *
  * A descriptor whose address is null, or not RAM, is used up and holds no byte (3.2.2).
  *
  * The wire carries no CRC, so where the driver does not have it stripped it is made.
@@ -536,6 +540,9 @@ void e1000_rx_refresh(struct e1000 *e)
 	forget(rx);
 	map_ring(e);
 	rx->buffer = buffer_size(e1000_get(e, E1000_RCTL));
+	/* Drivers rely on it that what is not let in is not written, and their buffers can be as short as that. */
+	if (!(e1000_get(e, E1000_RCTL) & RCTL_LPE))
+		rx->buffer = MIN(rx->buffer, LONG_LEN);
 	rx->below = false;
 	rx->ready = look_at_ring(e);
 	atomic_store(&rx->starved, rx->ready);

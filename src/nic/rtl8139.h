@@ -187,7 +187,7 @@ enum {
 #define RTL_SLOTS      4
 #define RTL_DESCS      64 /* in a ring of C+ mode at most; also what is looked at in one go */
 #define RTL_DESC_LEN   16
-#define RTL_RING_SLACK (16 + 1536) /* what may be written behind C mode's receive buffer */
+#define RTL_RING_SLACK (1518 + RTL_FCS_LEN) /* what may be written behind C mode's receive buffer: an ordinary frame */
 #define RTL_FCS_LEN    4
 /* Lengths in descriptors have 13 bits. */
 #define RTL_RX_MAX     (RXD_SIZE - RTL_FCS_LEN)

@@ -6,7 +6,7 @@
  * The device writes at wp, which CBR shows; the driver has read up to CAPR + 16, whatever it says: taken modulo the size
  * of the ring. Equal means empty, so the ring never becomes full to the last byte.
  *
- *	|....free....|header frame fcs|header frame fcs|....free....|  (WRAP: up to 16 + 1536 bytes of a frame here)
+ *	|....free....|header frame fcs|header frame fcs|....free....|  (WRAP: the rest of an ordinary frame here)
  *	             ^ CAPR + 16                       ^ wp
  *
  * While the ring is too full for a frame, ROK stands again whenever the driver acknowledges it. A driver that stops
@@ -14,7 +14,8 @@
  * would be none.
  *
  * A frame that reaches the end of the buffer goes on at its start, or, with WRAP, behind it; then there is one piece, and
- * the start of the buffer is left out.
+ * the start of the buffer is left out. Drivers have between 1530 and 2048 bytes there. What the wire gives is in the
+ * buffer before it is judged, so a longer frame must not be shown more than an ordinary one needs.
  */
 #include <errno.h>
 
@@ -48,7 +49,7 @@ static size_t straight(struct rtl8139 *r, size_t room)
 {
 	struct rtl_rx *rx = &r->rx;
 	const struct rtl_config *c = &r->cfg;
-	size_t most = c->ring_size + RTL_RING_SLACK - rx->wp - HEADER;
+	size_t most = MAX((size_t)(c->ring_size - rx->wp - HEADER), (size_t)RTL_RING_SLACK);
 	uint64_t at = (uint64_t)c->rbstart + rx->wp;
 
 	room = MIN(room, most);
