@@ -207,9 +207,7 @@ int user_guestdev_open(struct user_guestdev *d, const char *spec, struct loop *l
 	if (rc == 0)
 		return 0;
 	error_prefix(err, "guestfwd to %.64s: ", spec);
-	/* One that was there before is not ours to close: another may use it. */
-	if (strncmp(spec, "chardev:", 8))
-		chardev_close(d->chr);
+	chardev_close(d->chr);
 	d->chr = NULL;
 	return rc;
 }
@@ -222,6 +220,7 @@ void user_guestdev_close(struct user_guestdev *d)
 		return;
 	list_for_each_safe(k, tmp, &d->connections, node)
 		end(k);
+	chardev_detach(d->chr);
 	chardev_close(d->chr);
 	d->chr = NULL;
 }

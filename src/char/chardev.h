@@ -117,7 +117,10 @@ void chardev_free_all(void);
  * and what was said.
  */
 int chardev_open(const char *option, const char *spec, struct chardev **out, struct error *err) __must_check;
-/* Detach what chardev_open() gave, and free it unless it has an id. NULL is harmless. */
+/*
+ * Free what chardev_open() gave, detached if it still has a front end. One with an id is left as it is: it is the
+ * table's, and its front end may be another than who calls this. NULL is harmless.
+ */
 void chardev_close(struct chardev *c);
 
 /* "-chardev help" and "-chardev TYPE,help"; -ENOENT with a text if there is no such type. */

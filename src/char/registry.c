@@ -378,11 +378,10 @@ static void free_device(struct chardev *c)
 
 void chardev_close(struct chardev *c)
 {
-	if (!c)
+	if (!c || c->id)
 		return;
 	chardev_detach(c);
-	if (!c->id)
-		free_device(c);
+	free_device(c);
 }
 
 int chardev_del(const char *id, struct error *err)

@@ -361,10 +361,15 @@ int serial_start(struct serial *s, struct loop *main_loop, void (*quit)(void *op
 		.opaque = s,
 		.delay_ns = LINE_DELAY,
 	};
+	int rc;
 
 	s->quit = quit;
 	s->opaque = opaque;
-	return s->chr ? chardev_attach(s->chr, "-serial", &client, main_loop, err) : 0;
+	if (!s->chr)
+		return 0;
+	rc = chardev_attach(s->chr, "-serial", &client, main_loop, err);
+	s->attached = rc == 0;
+	return rc;
 }
 
 void serial_reset(struct serial *s)
@@ -378,12 +383,15 @@ void serial_reset(struct serial *s)
 	s->rx_len = s->rx_head = 0;
 	update_irq(s);
 	mutex_unlock(&s->lock);
-	if (s->chr && s->quit)
+	if (s->attached)
 		chardev_want(s->chr);
 }
 
 void serial_destroy(struct serial *s)
 {
+	if (s->attached)
+		chardev_detach(s->chr);
+	s->attached = false;
 	chardev_close(s->chr);
 	s->chr = NULL;
 	mutex_destroy(&s->lock);

@@ -20,6 +20,7 @@ struct serial {
 	struct mutex lock; /* guards everything below */
 	struct isa_irq irq;
 	struct chardev *chr; /* of chardev_open(), owned; NULL: nothing is connected */
+	bool attached;	     /* to it; main thread */
 	void (*quit)(void *opaque);
 	void *opaque;
 

@@ -397,6 +397,53 @@ static void a_server_takes_one_after_the_other(void **state)
 	assert_int_equal(access(in_dir("", "sock"), F_OK), -1);
 }
 
+static void make_named(const char *text)
+{
+	struct opt_list l = { 0 };
+
+	assert_int_equal(opt_list_parse(text, "backend", &l, &err), 0);
+	assert_int_equal(chardev_add(&l, &err), 0);
+	opt_list_free(&l);
+}
+
+/* Started or not, a port that did not get the device leaves it to whoever has it. */
+static void another_front_end_keeps_its_device(void **state)
+{
+	const struct chardev_client client = { 0 };
+	char text[160], got[8] = "";
+	struct chardev *c;
+	FILE *f;
+
+	(void)state;
+	plug(NULL);
+	snprintf(text, sizeof(text), "file,id=c,path=%s", in_dir("", "out"));
+	make_named(text);
+	c = chardev_find("c");
+	assert_int_equal(chardev_attach(c, "filter-mirror,id=m", &client, loop, &err), 0);
+	for (unsigned i = 0; i < 2; i++) {
+		bool full;
+
+		serial_destroy(&port);
+		assert_int_equal(chardev_open("-serial", "chardev:c", &c, &err), 0);
+		serial_init(&port, &chip, 4, c);
+		if (i) {
+			assert_int_equal(serial_start(&port, loop, quit, NULL, &err), -EBUSY);
+			assert_non_null(strstr(err.msg, "in use by filter-mirror,id=m"));
+		}
+		serial_destroy(&port);
+		serial_init(&port, &chip, 4, NULL);
+		assert_int_equal(chardev_write(c, "ab", 2, &full), 2);
+		assert_int_equal(chardev_del("c", &err), -EBUSY);
+	}
+	chardev_detach(c);
+	assert_int_equal(chardev_lost(c), 0);
+	assert_int_equal(chardev_del("c", &err), 0);
+	f = fopen(in_dir("", "out"), "r");
+	assert_int_equal(fread(got, 1, sizeof(got), f), 4);
+	fclose(f);
+	assert_memory_equal(got, "abab", 4);
+}
+
 static void refused(const char *spec, const char *text)
 {
 	struct chardev *c;
@@ -547,6 +594,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_stuck_reader_stops_the_transmitter_only, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_flood_of_output_leaves_turns_to_others, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_server_takes_one_after_the_other, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(another_front_end_keeps_its_device, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(bad_specifications_are_explained, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_socket_file_left_behind_is_replaced, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(ctrl_a_commands, set_up, tear_down),
