@@ -433,9 +433,25 @@ static ssize_t write_frame(struct tap *t, const struct batch *b, const struct fr
 	return n;
 }
 
+static enum net_drop reason(int code)
+{
+	switch (code) {
+	case EIO:
+	case EBADFD:
+		return NET_DROP_TAP_DOWN;
+	case ENOBUFS:
+	case ENOMEM:
+		return NET_DROP_QUEUE_FULL;
+	case EMSGSIZE:
+		return NET_DROP_TOO_BIG;
+	default:
+		return NET_DROP_WIRE_REFUSED;
+	}
+}
+
 static void write_error(struct tap *t, int code)
 {
-	net_drop_rx(&t->c, code == EIO || code == EBADFD ? NET_DROP_TAP_DOWN : NET_DROP_WIRE_REFUSED);
+	net_drop_rx(&t->c, reason(code));
 	if (code == EBADFD)
 		lost(t);
 }

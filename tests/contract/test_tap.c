@@ -427,10 +427,18 @@ static void without_vnet_hdr(void **state)
 /* ---- kernels that refuse some: this program once more, behind a filter of system calls ---- */
 
 #define REFUSING "refusing"
+#define FAILING	 "failing"
 #define TUN_TSO	 (TUN_F_TSO4 | TUN_F_TSO6 | TUN_F_TSO_ECN)
 #define TUN_USO	 (0x20 | 0x40) /* TUN_F_USO4 and 6, Linux 6.2 */
 
 static uint32_t left; /* offloads that such a kernel still has */
+
+static bool filter_calls(struct sock_filter *code, unsigned short n)
+{
+	struct sock_fprog program = { n, code };
+
+	return !prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) && !prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program);
+}
 
 static bool refuse_offloads(uint32_t tun)
 {
@@ -444,9 +452,8 @@ static bool refuse_offloads(uint32_t tun)
 		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EINVAL),
 		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
 	};
-	struct sock_fprog program = { ARRAY_SIZE(code), code };
 
-	return !prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) && !prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program);
+	return filter_calls(code, ARRAY_SIZE(code));
 }
 
 /* What the tap does not take is done here; what it does not give, by the kernel. */
@@ -479,6 +486,15 @@ static void refused_offloads(void **state)
 	close_packet();
 }
 
+static int once_more(const char *args)
+{
+	char self[200], command[300];
+
+	assert_true(readlink("/proc/self/exe", memset(self, 0, sizeof(self)), sizeof(self) - 1) > 0);
+	snprintf(command, sizeof(command), "'%s' %s", self, args);
+	return system(command);
+}
+
 static void kernels_that_refuse_some(void **state)
 {
 	static const struct {
@@ -489,14 +505,156 @@ static void kernels_that_refuse_some(void **state)
 		{ TUN_USO | TUN_F_UFO | TUN_TSO, NET_OFF_CSUM },
 		{ TUN_USO | TUN_F_UFO | TUN_TSO | TUN_F_CSUM, 0 },
 	};
-	char self[200], command[300];
+	char args[60];
 
 	(void)state;
-	assert_true(readlink("/proc/self/exe", memset(self, 0, sizeof(self)), sizeof(self) - 1) > 0);
 	for (unsigned i = 0; i < ARRAY_SIZE(row); i++) {
-		snprintf(command, sizeof(command), "'%s' " REFUSING " %u %u", self, row[i].refused, row[i].left);
-		assert_int_equal(system(command), 0);
+		snprintf(args, sizeof(args), REFUSING " %u %u", row[i].refused, row[i].left);
+		assert_int_equal(once_more(args), 0);
 	}
+}
+
+/* ---- reads and writes that fail: the same, by the number of pieces ---- */
+
+#define PIECES_MAX 20
+#define READ_FAILS 3 /* vnet header and a whole window */
+
+/* With the vnet header, which is one more. */
+static const struct failure {
+	unsigned pieces;
+	int code;
+	enum net_drop why;
+} write_fails[] = {
+	{ 13, ENOBUFS, NET_DROP_QUEUE_FULL },  { 14, ENOMEM, NET_DROP_QUEUE_FULL },  { 15, EMSGSIZE, NET_DROP_TOO_BIG },
+	{ 16, EINVAL, NET_DROP_WIRE_REFUSED }, { 17, EPERM, NET_DROP_WIRE_REFUSED }, { 18, EIO, NET_DROP_TAP_DOWN },
+};
+
+static unsigned add_failure(struct sock_filter *code, unsigned call, unsigned pieces, int error)
+{
+	const struct sock_filter row[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, call, 0, 3),
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[2])),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, pieces, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | (unsigned)error),
+	};
+
+	memcpy(code, row, sizeof(row));
+	return ARRAY_SIZE(row);
+}
+
+static bool make_calls_fail(int read_error)
+{
+	struct sock_filter code[5 * (ARRAY_SIZE(write_fails) + 1) + 1];
+	unsigned n = add_failure(code, SYS_readv, READ_FAILS, read_error);
+
+	for (unsigned i = 0; i < ARRAY_SIZE(write_fails); i++)
+		n += add_failure(code + n, SYS_writev, write_fails[i].pieces, write_fails[i].code);
+	code[n++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW);
+	return filter_calls(code, (unsigned short)n);
+}
+
+/* A frame whose first pieces have one byte each; the arena is iov[PIECES_MAX * NET_BATCH]. */
+static void add_pieces(struct batch *batch, uint8_t *p, size_t len, unsigned pieces, const struct frame_meta *m)
+{
+	struct frame *f = &batch->frame[batch->n];
+
+	*f = (struct frame){ .iov = PIECES_MAX * batch->n + 1, .cnt = pieces, .len = (uint32_t)len };
+	if (m)
+		f->meta = *m;
+	for (unsigned i = 0; i < pieces; i++)
+		frame_iov(batch, f)[i] = (struct iovec){ p + i, i + 1 < pieces ? 1 : len - i };
+	batch->n++;
+}
+
+static bool all_pongs(struct bench *bb, unsigned arg)
+{
+	return count_pongs(bb, 1, arg, 64) == arg;
+}
+
+/* Each frame that cannot be written is dropped for its own reason, and those around it go. */
+static void failing_writes(void **state)
+{
+	const unsigned n = ARRAY_SIZE(write_fails);
+	struct iovec arena[PIECES_MAX * NET_BATCH];
+	struct batch batch = { .iov = arena };
+	uint64_t want[NET_DROP_COUNT] = { 0 };
+	uint8_t ping[ARRAY_SIZE(write_fails)][200], bad[300];
+
+	(void)state;
+	make_plain(bad, sizeof(bad), 1);
+	for (unsigned i = 0; i < n; i++) {
+		add_pieces(&batch, bad, sizeof(bad), write_fails[i].pieces - 1, NULL);
+		add_pieces(&batch, ping[i], make_ping(b, ping[i], 1 + i, 64), 2, NULL);
+		want[write_fails[i].why]++;
+	}
+	net_count_tx_in(&b->nic->c, batch.n);
+	assert_int_equal(net_send(&b->nic->c, &batch), batch.n);
+	assert_true(until(b, all_pongs, n, 10000));
+	for (unsigned i = 0; i < NET_DROP_COUNT; i++)
+		assert_int_equal(counter_get(&b->back->rx.dropped[i]), want[i]);
+	assert_true(b->nic->link);
+	check_accounts(b);
+	fake_forget(b->nic);
+	assert_true(pings_work(b, 100, 64, 1000));
+}
+
+/* A descriptor that cannot be read is left alone for a second, and then read on. */
+static void failing_reads(void **state)
+{
+	uint64_t calls;
+
+	(void)state;
+	b->nic->window = NET_FRAME_MAX;
+	calls = counter_get(&loop_stats(b->loop)->watches);
+	assert_int_equal(send_pings(b, 1, 10, 64), 10);
+	idle(b, 300);
+	assert_true(counter_get(&loop_stats(b->loop)->watches) - calls < 3);
+	assert_int_equal(b->nic->n_got, 0);
+	assert_true(b->nic->link);
+	check_accounts(b);
+	b->nic->window = 0;
+	assert_true(until(b, all_pongs, 10, 20000));
+	fake_forget(b->nic);
+	assert_true(pings_work(b, 100, 64, 1000));
+}
+
+static void calls_that_fail(void **state)
+{
+	static const int read_errors[] = { EIO, ENOBUFS, ENOMEM };
+	char args[60];
+
+	(void)state;
+	for (unsigned i = 0; i < ARRAY_SIZE(read_errors); i++) {
+		snprintf(args, sizeof(args), FAILING " %d", read_errors[i]);
+		assert_int_equal(once_more(args), 0);
+	}
+}
+
+/* Headers that pass every check of ours, as they contradict the frame's contents only, and that no kernel takes. */
+static void refused_by_the_kernel(void **state)
+{
+	struct iovec arena[PIECES_MAX * NET_BATCH];
+	struct batch batch = { .iov = arena };
+	struct virtio_net_hdr h;
+	uint8_t ping[200], bad[100];
+	struct frame_meta m, again;
+
+	(void)state;
+	make_tcp(bad, 1000, 8, &m);
+	m.gso = NET_GSO_TCP4;
+	m.gso_size = 1448;
+	for (size_t len = 52; len < 54; len++) { /* the TCP header is cut */
+		net_vnet_encode(&m, &h);
+		assert_int_equal(net_vnet_decode(&h, len, &again), NET_OK);
+		add_pieces(&batch, bad, len, 2, &again);
+	}
+	add_pieces(&batch, ping, make_ping(b, ping, 1, 64), 2, NULL);
+	net_count_tx_in(&b->nic->c, batch.n);
+	assert_int_equal(net_send(&b->nic->c, &batch), batch.n);
+	assert_true(until(b, all_pongs, 1, 10000));
+	assert_int_equal(counter_get(&b->back->rx.dropped[NET_DROP_WIRE_REFUSED]), 2);
+	check_accounts(b);
 }
 
 static void mtu_changes(void **state)
@@ -996,6 +1154,15 @@ static int one_that_refuses(char **argv)
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
 
+static int one_that_fails(char **argv)
+{
+	const struct CMUnitTest tests[] = { TEST(failing_writes), TEST(failing_reads) };
+
+	if (!bench_isolate() || !make_calls_fail(atoi(argv[2])))
+		return 1;
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
@@ -1004,6 +1171,8 @@ int main(int argc, char **argv)
 		TEST(offloads_change_all_the_time),
 		cmocka_unit_test_setup_teardown(without_vnet_hdr, setup_without_vnet_hdr, teardown),
 		cmocka_unit_test(kernels_that_refuse_some),
+		cmocka_unit_test(calls_that_fail),
+		TEST(refused_by_the_kernel),
 		TEST(mtu_changes),
 		TEST(down_and_up),
 		TEST(carrier_off),
@@ -1027,6 +1196,8 @@ int main(int argc, char **argv)
 
 	if (argc == 4 && !strcmp(argv[1], REFUSING))
 		return one_that_refuses(argv);
+	if (argc == 3 && !strcmp(argv[1], FAILING))
+		return one_that_fails(argv);
 	if (!bench_isolate())
 		return 77;
 	if (access("/dev/net/tun", R_OK | W_OK)) {
