@@ -48,8 +48,10 @@ static int wait_for(pid_t pid, unsigned timeout_ms)
 	while (ready < 0 && errno == EINTR);
 	if (pidfd >= 0)
 		close(pidfd);
-	if (ready == 0)
+	if (ready == 0) {
 		kill(-pid, SIGKILL);
+		kill(pid, SIGKILL); /* it may have left the group that we made for it */
+	}
 	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
 		;
 	return ready == 0 ? -1 : status;
