@@ -238,6 +238,7 @@ static void base_class_init(struct class *class)
 	c->subsystem_vendor = INTEL;
 	c->class_code = 0x020000; /* Ethernet */
 	c->romfile = "efi-e1000.rom";
+	c->state = &e1000_state;
 	c->realize = e1000_realize;
 	c->unrealize = e1000_unrealize;
 	c->reset = e1000_reset;

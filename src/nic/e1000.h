@@ -14,6 +14,7 @@
  *	e1000_tx.c	guest to wire (3.3 to 3.5)
  *	e1000_txdesc.c	one frame of the transmit ring, out of its descriptors
  *	e1000_stats.c	statistics (13.7)
+ *	e1000_state.c	what a copy elsewhere needs to go on
  *
  * Who owns what. A register's value is one atomic word: vCPUs store it (under the control mutex, but for the two tails,
  * which are posted) and the loop loads it when it acts on it. What the loop makes of registers (descriptors that were
@@ -79,7 +80,6 @@ struct e1000_tx {
 	struct e1000_context context[N_CONTEXTS]; /* as of `head` */
 	bool skipping;	  /* a frame was given up before its end: its descriptors up to EOP are used up */
 	bool blocked;	  /* owed a wake by the peer */
-	bool kicked;	  /* there was a write of TDT since the last run */
 	unsigned waiting; /* frames at the head of the ring that the peer had no room for: held */
 
 	struct batch batch;
@@ -113,6 +113,8 @@ struct e1000_tx_frame {
 	128 /* descriptors fetched ahead, at most: enough for the longest frame in the smallest buffers */
 #define E1000_RX_FRAME_MAX 16384 /* with CRC (LPE, 13.4.22) */
 #define E1000_CRC_LEN	   4
+/* How long a frame waits for descriptors that do not suffice. */
+#define E1000_PATIENCE_NS  (50 * NSEC_PER_MSEC)
 
 /* What the filter and the checksum unit found out about a frame. */
 struct e1000_rx_info {
@@ -139,18 +141,36 @@ struct e1000_rx {
 	bool took;	 /* frames since the last commit */
 	uint32_t causes; /* for the next commit */
 
-	/* a frame that was received whole, in `flat`, for which there are not enough descriptors yet: held */
-	bool holding, counted;
-	size_t held_len;  /* as it came */
-	size_t held_body; /* without CRC */
-	size_t held_all;
+	/* a frame that was received whole for which there are not enough descriptors yet: held */
+	bool counted;
+	uint32_t held_len;  /* as it came */
+	uint32_t held_body; /* without CRC */
+	uint32_t held_all;  /* bytes of it in `flat`; 0: there is none */
 	struct e1000_rx_info held_info;
 	struct timer patience;
 
 	_Atomic bool starved; /* the next write of RDT is to be told */
 	uint8_t *spill;	      /* NET_FRAME_MAX bytes behind the window */
-	uint8_t *flat;	      /* a frame that does not go into the buffers as it came */
+	uint8_t *flat;	      /* a frame that does not go into the buffers as it came, or that is held */
 	struct iovec iov[2 * E1000_RX_FETCH + 2];
+};
+
+/* Timers, by their names in a state. */
+enum {
+	E1000_TIMER_ITR,
+	E1000_TIMER_RDTR,
+	E1000_TIMER_RADV,
+	E1000_TIMER_TIDV,
+	E1000_TIMER_TADV,
+	E1000_TIMER_PATIENCE,
+	E1000_TIMER_NEGOTIATION,
+	E1000_TIMERS
+};
+
+/* What a state has of things that change all the time; written when it is saved, and read when it is loaded. */
+struct e1000_times {
+	uint64_t left[E1000_TIMERS]; /* ns until it fires, and 1; 0: it is not armed */
+	uint64_t quiet;		     /* ns for which ITR still keeps the pin down */
 };
 
 struct e1000 {
@@ -201,6 +221,7 @@ struct e1000 {
 	struct batch *loop_out;
 	counter looped, guest_errors;
 	bool complained;
+	struct e1000_times times;
 };
 
 static inline struct e1000 *to_e1000(struct pci_device *p)
@@ -241,15 +262,21 @@ static inline uint32_t e1000_tail(const struct e1000 *e, bool tx)
 void e1000_complain(struct e1000 *e, const char *what);
 
 /* ---- e1000_regs.c ---- */
-void e1000_regs_init(struct e1000 *e);	    /* the regions; once, before the BARs are added */
-void e1000_regs_reset(struct e1000 *e);	    /* registers to their values after reset; nothing runs */
-void e1000_load_address(struct e1000 *e);   /* RAL0/RAH0 from the EEPROM (5.3) */
-void e1000_software_reset(struct e1000 *e); /* CTRL.RST; control mutex */
+void e1000_regs_init(struct e1000 *e);	     /* the regions; once, before the BARs are added */
+void e1000_regs_reset(struct e1000 *e);	     /* registers to their values after reset; nothing runs */
+bool e1000_regs_sane(const struct e1000 *e); /* could words that came from outside be the registers'? */
+void e1000_load_address(struct e1000 *e);    /* RAL0/RAH0 from the EEPROM (5.3) */
+void e1000_software_reset(struct e1000 *e);  /* CTRL.RST; control mutex */
 
 /* ---- e1000_intr.c ---- */
+#define E1000_ITR_NS   256u  /* ITR counts these */
+#define E1000_DELAY_NS 1024u /* the delay timers */
+
 void e1000_intr_init(struct e1000 *e);
 void e1000_intr_reset(struct e1000 *e);			/* loop */
 void e1000_intr_cancel(struct e1000 *e);		/* loop: timers off, for good */
+void e1000_intr_flush(struct e1000 *e);			/* loop: a flush that was posted is done now */
+void e1000_intr_go_on(struct e1000 *e);			/* loop: cause, mask, pin and timers were loaded */
 void e1000_cause(struct e1000 *e, uint32_t causes);	/* any thread */
 void e1000_rx_cause(struct e1000 *e);			/* loop: RXT0, delayed as RDTR and RADV have it */
 void e1000_tx_cause(struct e1000 *e, bool delayable);	/* loop: TXDW, delayed as TIDV and TADV have it */
@@ -264,6 +291,8 @@ enum e1000_link {
 	E1000_LINK_UP
 };
 
+#define E1000_NEGOTIATION_NS (1 * NSEC_PER_MSEC)
+
 void e1000_phy_init(struct e1000 *e);
 void e1000_phy_power_on(struct e1000 *e, bool cable);	/* loop */
 void e1000_phy_cancel(struct e1000 *e);			/* loop: timer off */
@@ -271,6 +300,8 @@ void e1000_phy_reset(struct e1000 *e);			/* CTRL.PHY_RST; vCPU */
 uint32_t e1000_mdic(struct e1000 *e, uint32_t command); /* what MDIC reads as after that write; vCPU */
 uint32_t e1000_status(const struct e1000 *e);
 bool e1000_phy_loops(const struct e1000 *e);
+bool e1000_phy_sane(const struct e1000 *e);	/* could state that came from outside be the PHY's? */
+void e1000_phy_go_on(struct e1000 *e);		/* loop: registers and timer were loaded */
 void e1000_set_cable(struct e1000 *e, bool in); /* any thread */
 
 /* ---- e1000_eeprom.c; control mutex ---- */
@@ -306,6 +337,8 @@ enum net_drop e1000_rx_take(struct net_client *c, size_t len, const struct frame
 void e1000_rx_commit(struct net_client *c);
 void e1000_rx_refresh(struct e1000 *e); /* registers changed: what was fetched goes back; receive if enabled */
 void e1000_rx_drop_held(struct e1000 *e, enum net_drop why);
+bool e1000_rx_sane(const struct e1000 *e);		    /* could state that came from outside be the receiver's? */
+void e1000_rx_go_on(struct e1000 *e);			    /* it was loaded, head and held frame */
 void e1000_rx_posted(struct e1000 *e);			    /* RDT was written */
 void e1000_rx_loop(struct e1000 *e, const struct batch *b); /* frames that were looped back */
 
@@ -329,6 +362,9 @@ enum e1000_gather {
 enum e1000_gather e1000_gather(struct e1000 *e, uint32_t *pos, struct e1000_tx_frame *f);
 /* Make frame i of the batch of what was gathered. NET_OK, or why it is none. *solo: it lies in tx.flat. */
 enum net_drop e1000_make_frame(struct e1000 *e, const struct e1000_tx_frame *g, unsigned i, bool *solo);
+
+/* ---- e1000_state.c ---- */
+extern const struct state_table e1000_state;
 
 /* For the table of types. */
 extern const struct type type_e1000_base, type_e1000, type_e1000_82544gc, type_e1000_82545em;

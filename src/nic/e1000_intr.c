@@ -15,9 +15,6 @@
 #include "base/sched.h"
 #include "nic/e1000.h"
 
-#define ITR_NS	 256u  /* ITR counts these */
-#define DELAY_NS 1024u /* the delay timers */
-
 static bool wants(const struct e1000 *e)
 {
 	return atomic_load(&e->icr) & atomic_load(&e->ims);
@@ -33,9 +30,9 @@ static bool may_assert(struct e1000 *e)
 		return true;
 	now = clock_now(CLOCK_VM_NS);
 	/* A clock that was set back (it is saved with the VM) must not hold the pin down for long. */
-	if (now < atomic_load(&e->not_before) && atomic_load(&e->not_before) - now <= (uint64_t)itr * ITR_NS)
+	if (now < atomic_load(&e->not_before) && atomic_load(&e->not_before) - now <= (uint64_t)itr * E1000_ITR_NS)
 		return false;
-	atomic_store(&e->not_before, now + (uint64_t)itr * ITR_NS);
+	atomic_store(&e->not_before, now + (uint64_t)itr * E1000_ITR_NS);
 	return true;
 }
 
@@ -137,11 +134,11 @@ static bool delay(struct e1000 *e, struct timer *each, struct timer *first, unsi
 		return false;
 	now = clock_now(CLOCK_VM_NS);
 	/* ITR keeps the pin down for longer than that: what else would become of the delay costs a wake of the loop. */
-	if (now + (uint64_t)ticks * DELAY_NS <= atomic_load(&e->not_before))
+	if (now + (uint64_t)ticks * E1000_DELAY_NS <= atomic_load(&e->not_before))
 		return false;
-	if (timer_arm(each, now + (uint64_t)ticks * DELAY_NS))
+	if (timer_arm(each, now + (uint64_t)ticks * E1000_DELAY_NS))
 		return false;
-	if (most && !timer_armed(first) && timer_arm(first, now + (uint64_t)most * DELAY_NS))
+	if (most && !timer_armed(first) && timer_arm(first, now + (uint64_t)most * E1000_DELAY_NS))
 		return false;
 	return true;
 }
@@ -178,14 +175,33 @@ static void on_tx_absolute(struct timer *t)
 	flush_tx(container_of(t, struct e1000, tx_absolute));
 }
 
-static void on_flush(struct post *p)
+static void flush(struct e1000 *e)
 {
-	struct e1000 *e = container_of(p, struct e1000, flush_post);
-
 	if (timer_armed(&e->rx_delay) || timer_armed(&e->rx_absolute))
 		flush_rx(e);
 	if (timer_armed(&e->tx_delay) || timer_armed(&e->tx_absolute))
 		flush_tx(e);
+}
+
+static void on_flush(struct post *p)
+{
+	flush(container_of(p, struct e1000, flush_post));
+}
+
+/* ---- state ---- */
+
+void e1000_intr_flush(struct e1000 *e)
+{
+	if (atomic_load(&e->flush_post.queued))
+		flush(e);
+}
+
+/* A pin that waits for its time goes on to wait, even if ITR would let it up now. */
+void e1000_intr_go_on(struct e1000 *e)
+{
+	pci_set_intx(&e->pci, atomic_load(&e->pin));
+	if (!timer_armed(&e->itr_timer))
+		update(e);
 }
 
 /* ---- life ---- */

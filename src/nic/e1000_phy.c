@@ -6,14 +6,13 @@
  * beside the 82544. Its partner at the other end of the wire can do all speeds and duplex modes, and no PAUSE.
  *
  * The link is up when the cable is in (the wire's other end is there), the PHY is neither powered down nor isolated,
- * and, where it negotiates, it has done so, which takes NEGOTIATION_NS of the VM's time. `link` is the loop's to
+ * and, where it negotiates, it has done so, which takes E1000_NEGOTIATION_NS of the VM's time. `link` is the loop's to
  * change, in work(); a vCPU that changes what it depends on calls into the loop. The MAC sees the link if CTRL.SLU is
  * set (13.4.1); each change raises LSC.
  */
 #include "nic/e1000.h"
 
-#define PHY_ADDRESS    1
-#define NEGOTIATION_NS (1 * NSEC_PER_MSEC)
+#define PHY_ADDRESS 1
 
 enum {
 	PHY_CONTROL = 0,
@@ -140,7 +139,7 @@ static void work(struct e1000 *e, bool anew)
 		return;
 	else if (!(control & CONTROL_NEGOTIATE))
 		set_link(e, E1000_LINK_UP);
-	else if (timer_arm(&e->negotiation, clock_now(CLOCK_VM_NS) + NEGOTIATION_NS) == 0)
+	else if (timer_arm(&e->negotiation, clock_now(CLOCK_VM_NS) + E1000_NEGOTIATION_NS) == 0)
 		set_link(e, E1000_LINK_NEGOTIATING);
 }
 
@@ -278,6 +277,27 @@ uint32_t e1000_mdic(struct e1000 *e, uint32_t v)
 	else
 		v = (v & 0xffff0000) | phy_read(e, r);
 	return v;
+}
+
+/* ---- state ---- */
+
+bool e1000_phy_sane(const struct e1000 *e)
+{
+	unsigned link = atomic_load(&e->link);
+
+	for (unsigned r = 0; r < ARRAY_SIZE(defaults); r++)
+		if ((get(e, r) ^ defaults[r].reset) & ~defaults[r].writable)
+			return false;
+	return link <= E1000_LINK_UP && (link == E1000_LINK_NEGOTIATING || !e->times.left[E1000_TIMER_NEGOTIATION]);
+}
+
+/* The cable is the one that is here. Negotiation goes on where it was. */
+void e1000_phy_go_on(struct e1000 *e)
+{
+	bool down = atomic_load(&e->link) == E1000_LINK_DOWN;
+
+	if (down == atomic_load(&e->cable) || (!down && !is_up(e) && !timer_armed(&e->negotiation)))
+		work(e, false);
 }
 
 /* ---- life ---- */

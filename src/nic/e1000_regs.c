@@ -511,8 +511,20 @@ void e1000_regs_reset(struct e1000 *e)
 	atomic_store(&e->tails[1].value, 0);
 	e1000_stats_reset(e);
 	ims = atomic_load(&e->ims);
-	e1000_icr_clear(e, ICR_ALL);
+	e1000_icr_clear(e, ~0u);
 	e1000_ims_change(e, 0, ims);
+}
+
+/* Only bits that can be written are other than after a reset, and words that are no register are 0. */
+bool e1000_regs_sane(const struct e1000 *e)
+{
+	for (unsigned off = 0; off < E1000_REG_END; off += 4) {
+		const struct reg *r = reg_at(off);
+
+		if ((e1000_get(e, off) ^ (r ? r->reset : 0)) & ~(r ? r->writable : 0))
+			return false;
+	}
+	return true;
 }
 
 /* On the loop: nothing is under way, and nothing is left that would be. */
@@ -528,6 +540,8 @@ static void stop_all(void *arg)
 	e1000_rx_refresh(e);
 	e1000_tx_refresh(e);
 	e1000_intr_reset(e);
+	e->rx.took = false;
+	e->rx.causes = 0;
 	e->complained = false;
 }
 

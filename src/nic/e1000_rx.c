@@ -32,12 +32,10 @@
 #include "net/fcs.h"
 #include "nic/e1000.h"
 
-#define IOV_FIRST   1u
-#define LONG_LEN    1522u /* longest frame with CRC unless LPE is set */
-#define TAG_LEN	    4u
-#define TAG_AT	    12u
-/* How long a frame waits for descriptors that do not suffice. */
-#define PATIENCE_NS (50 * NSEC_PER_MSEC)
+#define IOV_FIRST 1u
+#define LONG_LEN  1522u /* longest frame with CRC unless LPE is set */
+#define TAG_LEN	  4u
+#define TAG_AT	  12u
 
 /* ---- the ring ---- */
 
@@ -196,7 +194,7 @@ int e1000_rx_lend(struct net_client *c, size_t want, struct net_window *w)
 {
 	struct e1000 *e = client_to_e1000(c);
 
-	if (unlikely(!e->rx.ready || e->rx.holding || e->quiet || looping(e)))
+	if (unlikely(!e->rx.ready || e->rx.held_all || e->quiet || looping(e)))
 		return -EAGAIN;
 	return lend(e, want, w);
 }
@@ -331,15 +329,14 @@ static void hold(struct e1000 *e, size_t len, size_t body, size_t total, const s
 {
 	struct e1000_rx *rx = &e->rx;
 
-	rx->holding = true;
 	rx->counted = false;
-	rx->held_len = len;
-	rx->held_body = body;
-	rx->held_all = total;
+	rx->held_len = (uint32_t)len;
+	rx->held_body = (uint32_t)body;
+	rx->held_all = (uint32_t)total;
 	rx->held_info = *info;
 	rx->lent = false;
 	atomic_store(&rx->starved, true);
-	timer_arm(&rx->patience, clock_now(CLOCK_VM_NS) + PATIENCE_NS);
+	timer_arm(&rx->patience, clock_now(CLOCK_VM_NS) + E1000_PATIENCE_NS);
 	/* The driver may have posted more before it could see that it is asked to tell. */
 	loop_post(e->loop, &e->rx_post);
 }
@@ -398,7 +395,7 @@ static void count_held(struct e1000 *e)
 {
 	e->rx.counted = true;
 	counter_add(&e->client.rx.out, (uint64_t)-1);
-	counter_add(&e->client.rx.bytes, (uint64_t)-e->rx.held_len);
+	counter_add(&e->client.rx.bytes, -(uint64_t)e->rx.held_len);
 	counter_add(&e->client.rx.held, 1);
 }
 
@@ -407,7 +404,7 @@ void e1000_rx_commit(struct net_client *c)
 	struct e1000 *e = client_to_e1000(c);
 	struct e1000_rx *rx = &e->rx;
 
-	if (unlikely(rx->holding && !rx->counted))
+	if (unlikely(rx->held_all && !rx->counted))
 		count_held(e);
 	if (rx->took)
 		check_threshold(e);
@@ -425,14 +422,14 @@ static void end_hold(struct e1000 *e)
 {
 	if (!e->rx.counted)
 		count_held(e);
-	e->rx.holding = false;
+	e->rx.held_all = 0;
 	timer_cancel(&e->rx.patience);
 	counter_add(&e->client.rx.held, (uint64_t)-1);
 }
 
 void e1000_rx_drop_held(struct e1000 *e, enum net_drop why)
 {
-	if (!e->rx.holding)
+	if (!e->rx.held_all)
 		return;
 	end_hold(e);
 	net_drop_rx(&e->client, overrun(e, why));
@@ -444,12 +441,13 @@ void e1000_rx_drop_held(struct e1000 *e, enum net_drop why)
 static void retry_held(struct e1000 *e)
 {
 	struct e1000_rx *rx = &e->rx;
+	uint32_t all = rx->held_all;
 
-	fetch(e, rx->held_all);
-	if (rx->bytes >= rx->held_all) {
+	fetch(e, all);
+	if (rx->bytes >= all) {
 		end_hold(e);
-		iov_write_at(&rx->iov[rx->first], fetched(rx), 0, rx->flat, rx->held_all);
-		finish(e, rx->held_body, rx->held_all, &rx->held_info);
+		iov_write_at(&rx->iov[rx->first], fetched(rx), 0, rx->flat, all);
+		finish(e, rx->held_body, all, &rx->held_info);
 		net_count_rx_out(&e->client, 1, rx->held_len);
 		e1000_rx_commit(&e->client);
 		atomic_store(&rx->starved, false);
@@ -471,7 +469,7 @@ static void loop_one(struct e1000 *e, const struct batch *b, const struct frame 
 	struct iov_cur from = iov_cur(frame_iov(b, f), f->cnt), to;
 	struct net_window w;
 
-	if (!e->rx.ready || e->rx.holding || lend(e, f->len, &w)) {
+	if (!e->rx.ready || e->rx.held_all || lend(e, f->len, &w)) {
 		e1000_stat(e, E1000_MPC, 1);
 		return;
 	}
@@ -499,7 +497,7 @@ void e1000_rx_loop(struct e1000 *e, const struct batch *b)
 	e1000_rx_commit(&e->client);
 }
 
-/* ---- life ---- */
+/* ---- the ring's place ---- */
 
 static void map_ring(struct e1000 *e)
 {
@@ -558,13 +556,45 @@ void e1000_rx_posted(struct e1000 *e)
 
 	if (!rx->ready || e->quiet || !atomic_load(&rx->starved))
 		return;
-	if (rx->holding) {
+	if (rx->held_all) {
 		retry_held(e);
 		return;
 	}
 	atomic_store(&rx->starved, false);
 	net_wake_peer(&e->client, NET_WAKE_ROOM);
 }
+
+/* ---- state ---- */
+
+bool e1000_rx_sane(const struct e1000 *e)
+{
+	const struct e1000_rx *rx = &e->rx;
+	uint32_t tag = rx->held_info.strip ? TAG_LEN : 0;
+
+	if (rx->causes & ~ICR_ALL)
+		return false;
+	if (!rx->held_all)
+		return !e->times.left[E1000_TIMER_PATIENCE];
+	return rx->held_len <= E1000_RX_FRAME_MAX && rx->held_body + tag == MAX(rx->held_len, (uint32_t)ETH_MIN_LEN) &&
+	       (rx->held_all == rx->held_body || rx->held_all == rx->held_body + E1000_CRC_LEN);
+}
+
+/* A frame that is held came in here too. */
+void e1000_rx_go_on(struct e1000 *e)
+{
+	struct e1000_rx *rx = &e->rx;
+
+	rx->head = e1000_get(e, E1000_RDH);
+	rx->counted = rx->held_all;
+	if (!rx->held_all)
+		return;
+	counter_add(&e->client.rx.in, 1);
+	counter_add(&e->client.rx.held, 1);
+	if (!timer_armed(&rx->patience))
+		timer_arm(&rx->patience, clock_now(CLOCK_VM_NS) + E1000_PATIENCE_NS);
+}
+
+/* ---- life ---- */
 
 int e1000_rx_init(struct e1000 *e)
 {

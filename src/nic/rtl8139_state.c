@@ -13,7 +13,6 @@
 static const struct state_field fields[] = {
 	A(reg),
 	A(eeprom.word),
-	F(eeprom.address_bits),
 	STATE_BOOL(struct rtl8139, eeprom.cs),
 	STATE_BOOL(struct rtl8139, eeprom.sk),
 	STATE_BOOL(struct rtl8139, eeprom.out),
@@ -71,8 +70,13 @@ static int check(const struct rtl8139 *r, struct error *err)
 		return refuse(err, "rx.index");
 	if (r->rx.wp >= ring || r->rx.wp % 4 || atomic_load(&r->cbr) != (uint16_t)r->rx.wp)
 		return refuse(err, "rx.wp");
-	if (atomic_load(&r->timer_written) < atomic_load(&r->timer_base))
+	if (atomic_load(&r->timer_written) < atomic_load(&r->timer_base) ||
+	    atomic_load(&r->timer_written) > clock_now(CLOCK_VM_NS))
 		return refuse(err, "timer_written");
+	if ((atomic_load(&r->isr) | atomic_load(&r->imr)) & ~INT_ALL)
+		return refuse(err, "isr or imr");
+	if (r->tx.polled & ~(POLL_HIGH | POLL_NORMAL))
+		return refuse(err, "tx.polled");
 	if (r->reg[R_CR] & ~(CR_RE | CR_TE) || rtl_reg16(r, R_CPCR) & ~0x7b)
 		return refuse(err, "reg");
 	return 0;
@@ -93,4 +97,4 @@ static int loaded(void *object, struct error *err)
 	return 0;
 }
 
-const struct state_table rtl_state = { "rtl8139", fields, ARRAY_SIZE(fields), loaded };
+const struct state_table rtl_state = { "rtl8139", fields, ARRAY_SIZE(fields), NULL, loaded };

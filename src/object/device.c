@@ -168,8 +168,10 @@ int device_save(struct device *d, struct state_bytes *b)
 int device_load(struct device *d, const uint8_t *p, size_t len, struct error *err)
 {
 	const struct device_class *c = device_class(d);
-	int r = c->load ? c->load(d, p, len, err) : fail(err, ENOTSUP, "its state cannot be loaded");
+	int r;
 
+	device_reset(d);
+	r = c->load ? c->load(d, p, len, err) : fail(err, ENOTSUP, "its state cannot be loaded");
 	if (r < 0) {
 		error_prefix(err, "%s: ", device_label(d));
 		device_reset(d);

@@ -97,8 +97,9 @@ void device_each(void (*fn)(struct device *d, void *arg), void *arg); /* realize
 /*
  * Append the state of a realized device: registers, and what of its work is under way. -ENOTSUP: it cannot be saved.
  * Or take it: one of the same type, realized with the same properties and on the same place goes on from there; guest
- * memory and the VM's clock must be there already. An error says what is wrong, and the device is reset. The guest
- * does not run meanwhile, and the device does nothing of itself: the VM is stopped.
+ * memory and the VM's clock must be there already. It is reset first, so nothing of what it did before is left. An error
+ * says what is wrong, and the device is reset once more. The guest does not run meanwhile, and the device does nothing
+ * of itself: the VM is stopped.
  */
 int device_save(struct device *d, struct state_bytes *b) __must_check;
 int device_load(struct device *d, const uint8_t *p, size_t len, struct error *err) __must_check;

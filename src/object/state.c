@@ -48,22 +48,38 @@ static uint64_t element(const uint8_t *at, unsigned width)
 	return v;
 }
 
-static int save_field(const struct state_field *f, const void *object, struct state_bytes *b)
+/* Where the field's values are. */
+static uint8_t *place_of(const struct state_field *f, void *object)
 {
-	const uint8_t *at = (const uint8_t *)object + f->offset; /* the host's order is little-endian, as the bytes' */
+	uint8_t *at = (uint8_t *)object + f->offset;
+
+	return f->behind ? *(uint8_t **)(void *)at : at;
+}
+
+static uint32_t *number_of(const struct state_field *f, void *object)
+{
+	return (uint32_t *)(void *)((uint8_t *)object + f->number);
+}
+
+static int save_field(const struct state_field *f, void *object, struct state_bytes *b)
+{
+	const uint8_t *at = place_of(f, object); /* the host's order is little-endian, as the bytes' */
+	uint32_t n = f->behind ? MIN(*number_of(f, object), f->count) : f->count;
 	int r = append_name(b, f->name);
 
 	r = r ? r : append_number(b, f->width, 1);
-	r = r ? r : append_number(b, f->count, 4);
-	for (uint32_t i = 0; !r && i < f->count; i++, at += f->width)
+	r = r ? r : append_number(b, n, 4);
+	for (uint32_t i = 0; !r && i < n; i++, at += f->width)
 		r = append_number(b, element(at, f->width), f->width);
 	return r;
 }
 
-int state_save(const struct state_table *t, const void *object, struct state_bytes *b)
+int state_save(const struct state_table *t, void *object, struct state_bytes *b)
 {
 	int r = append_name(b, t->name);
 
+	if (t->saving)
+		t->saving(object);
 	r = r ? r : append_number(b, t->n, 4);
 	for (unsigned i = 0; !r && i < t->n; i++)
 		r = save_field(&t->field[i], object, b);
@@ -106,14 +122,15 @@ static bool take_name(struct reader *r, const char *name)
 	return p && n == strlen(name) && !memcmp(p, name, n);
 }
 
-/* The field's values, if what is there is that field. */
-static const uint8_t *take_field(struct reader *r, const struct state_field *f)
+/* The field's values, *n of them, if what is there is that field. */
+static const uint8_t *take_field(struct reader *r, const struct state_field *f, uint32_t *n)
 {
 	bool same = take_name(r, f->name);
 
 	same = take_number(r, 1) == f->width && same;
-	same = take_number(r, 4) == f->count && same;
-	return same ? take(r, (size_t)f->width * f->count) : NULL;
+	*n = (uint32_t)take_number(r, 4);
+	same = (f->behind ? *n <= f->count : *n == f->count) && same;
+	return same ? take(r, (size_t)f->width * *n) : NULL;
 }
 
 static bool all_truths(const struct state_field *f, const uint8_t *values)
@@ -124,11 +141,11 @@ static bool all_truths(const struct state_field *f, const uint8_t *values)
 	return true;
 }
 
-static void put_elements(const struct state_field *f, void *object, const uint8_t *from)
+static void put_elements(const struct state_field *f, void *object, const uint8_t *from, uint32_t n)
 {
-	uint8_t *at = (uint8_t *)object + f->offset;
-
-	memcpy(at, from, (size_t)f->width * f->count);
+	memcpy(place_of(f, object), from, (size_t)f->width * n);
+	if (f->behind)
+		*number_of(f, object) = n;
 }
 
 /* All fields: checked alone, or taken over too. */
@@ -137,12 +154,13 @@ static int walk(const struct state_table *t, void *object, struct reader *r, str
 	if (!take_name(r, t->name) || take_number(r, 4) != t->n)
 		return fail(err, EPROTO, "the state of %s is not here, or has other fields", t->name);
 	for (unsigned i = 0; i < t->n; i++) {
-		const uint8_t *values = take_field(r, &t->field[i]);
+		uint32_t n;
+		const uint8_t *values = take_field(r, &t->field[i], &n);
 
 		if (!values || !all_truths(&t->field[i], values))
 			return fail(err, EPROTO, "%s.%s is missing, or has another shape", t->name, t->field[i].name);
 		if (object)
-			put_elements(&t->field[i], object, values);
+			put_elements(&t->field[i], object, values, n);
 	}
 	return 0;
 }

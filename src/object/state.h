@@ -21,25 +21,35 @@ struct state_field {
 	uint32_t width; /* bytes of an element: 1, 2, 4 or 8 */
 	uint32_t count;
 	bool truth; /* a bool: nothing but 0 and 1 is taken */
+	/* Bytes that the object has a pointer to: `count` is their largest number, a uint32_t at `number` how many now. */
+	bool behind;
+	uint32_t number;
 };
 
 struct state_table {
 	const char *name;
 	const struct state_field *field;
 	unsigned n;
+	/* May be NULL. Before fields are saved: bring into them what is kept in other forms while the object works. */
+	void (*saving)(void *object);
 	/* May be NULL. The fields are there: is it a state that can be? -EINVAL and which field if not. */
 	int (*loaded)(void *object, struct error *err);
 };
 
 /* A number, or an atomic one; an array of them; a bool. */
-#define STATE_FIELD(type, member, width, count, truth)                                                 \
-	{                                                                                              \
-#member, (uint32_t)offsetof(type, member), (uint32_t)(width), (uint32_t)(count), truth \
+#define STATE_FIELD(type, member, width, count, truth)                                                           \
+	{                                                                                                        \
+#member, (uint32_t)offsetof(type, member), (uint32_t)(width), (uint32_t)(count), truth, false, 0 \
 	}
 #define STATE(type, member)	 STATE_FIELD(type, member, sizeof(((type *)0)->member), 1, false)
 #define STATE_BOOL(type, member) STATE_FIELD(type, member, 1, 1, true)
 #define STATE_ARRAY(type, member) \
 	STATE_FIELD(type, member, sizeof(((type *)0)->member[0]), ARRAY_SIZE(((type *)0)->member), false)
+/* `member` is a pointer to at most `most` bytes, `number` a uint32_t: how many of them count. */
+#define STATE_BEHIND(type, member, number, most)                                                                    \
+	{                                                                                                           \
+#member, (uint32_t)offsetof(type, member), 1, (most), false, true, (uint32_t)offsetof(type, number) \
+	}
 
 struct state_bytes {
 	uint8_t *p; /* free()d by the owner */
@@ -47,7 +57,7 @@ struct state_bytes {
 };
 
 /* Append the object's state. -ENOMEM. */
-int state_save(const struct state_table *t, const void *object, struct state_bytes *b) __must_check;
+int state_save(const struct state_table *t, void *object, struct state_bytes *b) __must_check;
 /*
  * Take the state from p[len]; *used says how much of it that was. On an error the object is as it was if the bytes
  * themselves are wrong (-EPROTO), and in need of a reset if `loaded` refused (-EINVAL). Errors name table and field.

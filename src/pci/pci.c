@@ -197,7 +197,7 @@ struct pci_state {
 };
 
 static const struct state_field pci_fields[] = { STATE_ARRAY(struct pci_state, config) };
-static const struct state_table pci_table = { "pci", pci_fields, ARRAY_SIZE(pci_fields), NULL };
+static const struct state_table pci_table = { "pci", pci_fields, ARRAY_SIZE(pci_fields), NULL, NULL };
 
 static uint8_t guest_bits(const struct pci_device *p, unsigned i)
 {

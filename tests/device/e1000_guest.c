@@ -16,6 +16,7 @@
 	} while (0)
 
 static uint64_t now;
+static unsigned boards; /* open now: the n-th one's bus is "pci.n" */
 
 /* ---- the board ---- */
 
@@ -56,7 +57,9 @@ static void board_open(struct eg *g)
 		{ .gpa = EG_RAM1, .size = EG_RAM1_END - EG_RAM1 },
 	};
 	struct error err;
+	char name[16];
 
+	snprintf(name, sizeof(name), "pci.%u", boards++);
 	MUST((g->loop = loop_new("guest", &err)) != NULL);
 	MUST(ram_init(&g->ram, blocks, ARRAY_SIZE(blocks), RAM_PRIVATE, &err) == 0);
 	g->mem = space_new("memory", 1ull << 46, false);
@@ -73,7 +76,7 @@ static void board_open(struct eg *g)
 		.place_arg = g->loop,
 		.intx_gsi = intx_gsi,
 	};
-	MUST(pci_bus_init(&g->bus, "pci.0", &host, &err) == 0);
+	MUST(pci_bus_init(&g->bus, name, &host, &err) == 0);
 }
 
 static void config(struct eg *g, unsigned off, uint32_t v)
@@ -111,6 +114,7 @@ void eg_open(struct eg *g, const char *options)
 void eg_close(struct eg *g)
 {
 	pci_bus_deinit(&g->bus);
+	boards--;
 	MUST(!g->level);
 	loop_free(g->loop);
 	space_free(g->mem);

@@ -11,10 +11,11 @@
 #include "base/iov.h"
 #include "base/log.h"
 #include "rtl_guest.h"
+#include "state_spots.h"
 
 static struct rtl_guest guest[2], *const g = &guest[0], *const h = &guest[1];
 static struct fake *wire[2];
-static struct state_bytes bytes;
+static struct state_bytes bytes, again;
 static uint8_t frame[1600], got[8192];
 
 static void open_board(unsigned i)
@@ -38,7 +39,7 @@ static int setup(void **state)
 	(void)state;
 	open_board(0);
 	open_board(1);
-	bytes = (struct state_bytes){ 0 };
+	bytes = again = (struct state_bytes){ 0 };
 	return 0;
 }
 
@@ -53,6 +54,7 @@ static int teardown(void **state)
 		rg_close(&guest[i]);
 	}
 	free(bytes.p);
+	free(again.p);
 	return 0;
 }
 
@@ -75,6 +77,9 @@ static void move(void)
 	if (device_load(&h->pci->dev, bytes.p, bytes.len, &err))
 		print_error("%s\n", err.msg);
 	assert_string_equal(err.msg, "");
+	again.len = 0;
+	assert_int_equal(device_save(&h->pci->dev, &again), 0);
+	assert_int_equal(again.len, bytes.len);
 	for (unsigned off = 0; off < RTL_REGS; off++)
 		assert_int_equal(rg_read(g, off, 1), rg_read(h, off, 1));
 	for (unsigned off = 0; off < PCI_CONFIG_SIZE; off++)
@@ -208,6 +213,7 @@ static void still_well(void)
 	pci_config_write(&h->bus, h->pci->devfn, PCI_COMMAND, 2, 7);
 	rg_up_cplus(h);
 	fake_forget(wire[1]);
+	fake_room(wire[1], FAKE_ALL);
 	make_plain(frame, 100, 1);
 	assert_true(rg_send(h, frame, 100, 0, 0));
 	rg_poll(h);
@@ -277,6 +283,64 @@ static void refused(void **state)
 	still_well();
 }
 
+static unsigned taken, turned_down;
+
+static void try(const struct state_spot *s, void *arg)
+{
+	struct error err = { "" };
+	int r = device_load(&h->pci->dev, bytes.p, bytes.len, &err);
+
+	(void)arg;
+	if (r != 0 && r != -EPROTO && r != -EINVAL)
+		print_error("%s\n", s->field);
+	assert_true(r == 0 || r == -EPROTO || r == -EINVAL);
+	if (r < 0)
+		assert_non_null(strstr(err.msg, "rtl8139: "));
+	*(r ? &turned_down : &taken) += 1;
+	net_start(h->nic);
+	settle(h->loop);
+	into(1, 100, 1);
+	into(1, 1514, 1);
+	/* It may be anywhere by now, or nowhere. */
+	space_write(h->mem, RG_BAR_MEM + R_TPPOLL, 1, POLL_NORMAL);
+	space_write(h->mem, RG_BAR_MEM + R_CAPR, 2, 20);
+	vm_clock_step(clock_now(CLOCK_VM_NS) + 1000);
+	settle(h->loop);
+	net_quiesce(h->nic);
+	assert_true(fake_balanced(h->nic));
+	if ((taken + turned_down) % 200 == 0)
+		still_well();
+}
+
+/* Every field at every boundary value, from a device in which much is under way. */
+static void boundaries(void **state)
+{
+	(void)state;
+	for (unsigned cplus = 0; cplus < 2; cplus++) {
+		fake_room(wire[0], 0);
+		net_start(g->nic);
+		if (cplus)
+			rg_up_cplus(g);
+		else
+			rg_up_c(g, 1, true);
+		settle(g->loop);
+		rg_write(g, R_TIMERINT, 4, 33000);
+		for (unsigned i = 0; i < 3; i++) {
+			assert_int_equal(into(0, 300 + i, i), NET_OK);
+			assert_true(rg_send(g, frame, 100, 0, 0));
+		}
+		rg_poll(g);
+		settle(g->loop);
+		move();
+		net_quiesce(h->nic);
+		fake_room(wire[1], 2);
+		state_at_boundaries(&bytes, try, NULL);
+		fake_room(wire[1], FAKE_ALL);
+		still_well();
+	}
+	assert_true(taken > 1000 && turned_down > 300);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
@@ -284,7 +348,8 @@ int main(void)
 	static const struct type *const types[] = { &type_object,	   &type_device,  &type_pci_device,
 						    &type_pci_host_bridge, &type_rtl8139, NULL };
 	const struct CMUnitTest tests[] = {
-		TEST(under_way), TEST(clocks_and_locks), TEST(asleep), TEST(bytes_of_nonsense), TEST(refused),
+		TEST(under_way),	 TEST(clocks_and_locks), TEST(asleep),
+		TEST(bytes_of_nonsense), TEST(refused),		 TEST(boundaries),
 	};
 	struct error err;
 
