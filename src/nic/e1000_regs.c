@@ -497,13 +497,21 @@ void e1000_load_address(struct e1000 *e)
 	e1000_put(e, E1000_RA + 4, w[2] | RAH_AV);
 }
 
+static void reset_row(struct e1000 *e, const struct reg *r)
+{
+	unsigned off = r->offset, stride = r->stride;
+	uint32_t value = r->reset;
+
+	for (unsigned n = words(r); n; n--, off += stride)
+		e1000_put(e, off, value);
+}
+
 void e1000_regs_reset(struct e1000 *e)
 {
 	uint32_t ims;
 
 	for (unsigned i = 0; i < ARRAY_SIZE(regs); i++)
-		for (unsigned k = 0; k < words(&regs[i]); k++)
-			e1000_put(e, regs[i].offset + k * regs[i].stride, regs[i].reset);
+		reset_row(e, &regs[i]);
 	if (e->prop.init_vet)
 		e1000_put(e, E1000_VET, 0x8100);
 	e1000_load_address(e);

@@ -435,7 +435,8 @@ void rtl_cplus_publish(struct rtl8139 *r, const struct rtl_received *what);
 uint32_t rtl_csum_status(const struct iovec *iov, unsigned cnt, size_t len, bool valid);
 
 /* ---- rtl8139_stats.c ---- */
-void rtl_tally_dump(struct rtl8139 *r); /* as DTCCR says; control mutex */
+void rtl_tally_dump(struct rtl8139 *r);	 /* as DTCCR says; control mutex */
+void rtl_tally_reset(struct rtl8139 *r); /* power on; control mutex */
 
 /* ---- rtl8139_state.c ---- */
 extern const struct state_table rtl_state;

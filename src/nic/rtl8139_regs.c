@@ -522,6 +522,7 @@ void rtl_chip_reset(struct rtl8139 *r)
 	/* Behind the loop's last word. */
 	atomic_store(&r->isr, 0);
 	atomic_store(&r->missed, 0);
+	atomic_store(&r->tdok, 0);
 	atomic_store(&r->poll, 0);
 	rtl_drive_pin(r);
 }
@@ -533,4 +534,6 @@ void rtl_power_on(struct rtl8139 *r)
 	rtl_eeprom_load(r);
 	rtl_phy_reset(r);
 	rtl_chip_reset(r);
+	/* Behind what was still under way. */
+	rtl_tally_reset(r);
 }

@@ -41,3 +41,15 @@ void rtl_tally_dump(struct rtl8139 *r)
 {
 	loop_call(r->loop, dump, r);
 }
+
+static void clear(void *arg)
+{
+	struct rtl8139 *r = arg;
+
+	r->tally = (struct rtl_tally){ 0 };
+}
+
+void rtl_tally_reset(struct rtl8139 *r)
+{
+	loop_call(r->loop, clear, r);
+}

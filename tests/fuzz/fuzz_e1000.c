@@ -9,13 +9,17 @@
  */
 
 #include "../device/e1000_guest.h"
+#include "fresh.h"
 #include "nic_wire.h"
 
-#define MAX_OPS 1000
-#define SCRATCH EG_TX_RING  /* cleared for each input, up to here: */
-#define CLEARED (256 * KIB) /* rings and the first places of frames */
+#define MAX_OPS	  1000
+#define RINGS	  64	   /* descriptors in each, at most */
+#define POKED	  0x10000u /* what the input may write to: rings and the first places of frames */
+#define POKED_LEN (256 * KIB)
 
 static struct eg guest, *const g = &guest;
+static struct eeprom93 eeprom; /* as it was made: a reset does not bring it back */
+static struct e1000 fresh;     /* as it was behind the first reset */
 static bool open_already;
 
 /* ---- the wire ---- */
@@ -26,8 +30,9 @@ static void wire_frames(void)
 	size_t len = get(2), want = get(2);
 	uint8_t head[64];
 
-	for (unsigned i = 0; i < sizeof(head); i++)
-		head[i] = (uint8_t)(i < 12 ? 0xff : get(1));
+	memset(head, 0xff, 12);
+	for (unsigned i = 12; i < sizeof(head); i++)
+		head[i] = (uint8_t)get(1);
 	wire_give(1 + get(1) % 4, len, want, head, sizeof(head), &plain);
 }
 
@@ -96,6 +101,7 @@ static void queue_tso(void)
 		 hdr = 54 + (get(1) ? 0 : (unsigned)get(1));
 	uint64_t context = 14 | 24 << 8 | 33 << 16 | 34ull << 32 | 50ull << 40;
 
+	fresh_mark(EG_TX_BUF(0), sizeof(packet) + 64);
 	memcpy(p, packet, sizeof(packet));
 	for (unsigned n = (unsigned)get(1) % 4; n; n--)
 		p[get(1) % 64] = (uint8_t)get(1);
@@ -114,10 +120,13 @@ static void post_rx(void)
 
 static void poke(void)
 {
-	uint64_t gpa = SCRATCH - 0x10000 + get(3) % CLEARED;
+	uint64_t gpa = POKED + get(3) % POKED_LEN;
+	uint8_t *p = eg_at(g, gpa);
+	unsigned n = 1 + (unsigned)get(1) % 32;
 
-	for (unsigned n = 1 + (unsigned)get(1) % 32; n; n--, gpa++)
-		*(uint8_t *)eg_at(g, gpa) = (uint8_t)get(1);
+	fresh_mark(gpa, n);
+	while (n--)
+		*p++ = (uint8_t)get(1);
 }
 
 static void bring_up(void)
@@ -125,7 +134,7 @@ static void bring_up(void)
 	unsigned how = (unsigned)get(1);
 
 	eg_write(g, E1000_IMC, ~0u);
-	eg_up(g, 8 + 8 * (how % 8), EG_RCTL ^ ((uint32_t)get(4) & 0x06dfb3fc));
+	eg_up(g, 8 + how % (RINGS / 8) * 8, EG_RCTL ^ ((uint32_t)get(4) & 0x06dfb3fc));
 	if (how & 0x80)
 		eg_write(g, E1000_CTRL, CTRL_SLU | CTRL_VME);
 }
@@ -136,11 +145,11 @@ static void other_side(void)
 
 	take = how % 16 ? how % 16 - 1 : NET_BATCH;
 	if (how & 0x10)
-		net_wake_peer(&wire, NET_WAKE_ROOM);
+		net_wake_peer(wire, NET_WAKE_ROOM);
 	if (how & 0x20)
-		net_set_link(how & 0x40 ? &wire : g->nic, how & 0x80);
+		net_set_link(how & 0x40 ? wire : g->nic, how & 0x80);
 	else if (how & 0x40)
-		net_takes_changed(&wire, how & 0x80 ? NET_OFF_ALL : 0);
+		net_takes_changed(wire, how & 0x80 ? NET_OFF_ALL : 0);
 }
 
 static void config(void)
@@ -152,18 +161,10 @@ static void config(void)
 	else if (how & 4)
 		pci_config_write(&g->bus, g->pci->devfn, g->pci->pm_cap + PCI_PM_CTRL, 2, how >> 4 & 3);
 	else
-		(how & 8 ? net_quiesce : net_start)(&wire);
+		(how & 8 ? net_quiesce : net_start)(wire);
 }
 
 /* ---- all of it ---- */
-
-static void balanced(void)
-{
-	CHECK(net_account_balanced(&g->nic->tx));
-	CHECK(net_account_balanced(&g->nic->rx));
-	CHECK(net_account_balanced(&wire.tx));
-	CHECK(net_account_balanced(&wire.rx));
-}
 
 static void turns(void)
 {
@@ -182,34 +183,45 @@ static void operation(void)
 	if (which < ARRAY_SIZE(op))
 		op[which]();
 	else
-		eg_step(g, get(4));
-}
-
-static void open_all(void)
-{
-	eg_open(g, "e1000,mac=52:54:00:12:34:56");
-	wire_open(g->loop, 0);
-	CHECK(net_connect(g->nic, &wire, NULL) == 0);
-	net_set_main_loop(g->loop);
-	open_already = true;
+		vm_clock_step(clock_now(CLOCK_VM_NS) + get(4));
 }
 
 /* As after power-on. */
 static void start_over(void)
 {
-	take = NET_BATCH;
-	net_start(&wire);
-	net_set_link(&wire, true);
-	net_set_link(g->nic, true);
+	wire_start_over();
+	vm_clock_step(0);
+	g->dev->eeprom = eeprom;
 	device_reset(&g->pci->dev);
 	pci_config_write(&g->bus, g->pci->devfn, PCI_BASE_ADDRESS_0, 4, EG_BAR_MEM);
 	pci_config_write(&g->bus, g->pci->devfn, PCI_BASE_ADDRESS_1, 4, EG_BAR_IO);
 	eg_master(g, true);
 	turns();
-	net_drained(&wire);
-	balanced();
+	CHECK(wire_balanced());
 	CHECK(counter_get(&g->nic->tx.held) == 0 && counter_get(&g->nic->rx.held) == 0);
 	CHECK(!g->level);
+	fresh_clear();
+}
+
+/* A reset leaves nothing of what was before. */
+static void expect_fresh(void)
+{
+	CHECK(!memcmp(g->dev->reg, fresh.reg, sizeof(fresh.reg)));
+	CHECK(!memcmp(g->dev->phy, fresh.phy, sizeof(fresh.phy)));
+	CHECK(!atomic_load(&g->dev->icr) && !atomic_load(&g->dev->ims));
+}
+
+static void open_all(void)
+{
+	eg_open(g, "e1000,romfile=,mac=52:54:00:12:34:56");
+	eeprom = g->dev->eeprom;
+	wire_open("wire", g->loop, 0);
+	CHECK(net_connect(g->nic, wire, NULL) == 0);
+	net_set_main_loop(g->loop);
+	fresh_start(&g->ram);
+	start_over();
+	memcpy(&fresh, g->dev, sizeof(fresh));
+	open_already = true;
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -218,16 +230,17 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	if (!open_already)
 		open_all();
-	start_over();
-	memset(eg_at(g, SCRATCH - 0x10000), 0, CLEARED);
 	in = data;
 	left = size;
-	eg_up(g, 64, EG_RCTL);
+	fresh_mark(EG_RX_RING, RINGS * 16);
+	fresh_mark(EG_TX_RING, RINGS * 16);
+	eg_up(g, RINGS, EG_RCTL);
 	for (unsigned i = 0; left && i < MAX_OPS; i++) {
 		operation();
 		turns();
-		balanced();
+		CHECK(wire_balanced());
 	}
 	start_over();
+	expect_fresh();
 	return 0;
 }

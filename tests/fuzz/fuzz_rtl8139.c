@@ -9,6 +9,7 @@
  */
 
 #include "base/log.h"
+#include "fresh.h"
 #include "nic/rtl8139.h"
 #include "nic_wire.h"
 
@@ -27,9 +28,18 @@ static struct ram ram;
 static struct space *mem, *io;
 static struct pci_bus bus;
 static struct irq_chip irq;
+static bool level;
+
+/* Both kinds of the device: each input begins with which it is for. */
+static struct board {
+	struct rtl8139 *nic;
+	struct net_client *wire;
+	struct eeprom93 eeprom; /* as it was made: a reset does not bring it back */
+	struct rtl8139 fresh;	/* ... and reset: what the state table says of it is looked at */
+	uint32_t io, mem;	/* its BARs */
+} boards[2], *board;
 static struct pci_device *pci;
 static struct rtl8139 *nic;
-static bool level;
 
 /* ---- the board ---- */
 
@@ -57,31 +67,14 @@ static void config(unsigned off, unsigned size, uint32_t v)
 
 static void map(void)
 {
-	config(PCI_BASE_ADDRESS_0, 4, BAR_IO);
-	config(PCI_BASE_ADDRESS_1, 4, BAR_MEM);
+	config(PCI_BASE_ADDRESS_0, 4, board->io);
+	config(PCI_BASE_ADDRESS_1, 4, board->mem);
 	config(PCI_COMMAND, 2, PCI_COMMAND_IO | PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER);
 }
 
 static void write_reg(unsigned off, unsigned size, uint32_t v)
 {
-	space_write(mem, BAR_MEM + off, size, v);
-}
-
-static void make_device(bool cplus)
-{
-	struct error err;
-	struct opt_list l;
-	struct device *d;
-
-	CHECK(opt_list_parse(cplus ? "rtl8139,romfile=,mac=52:54:00:aa:bb:cc" :
-				     "rtl8139,romfile=,mac=52:54:00:aa:bb:cc,cplus=off",
-			     "driver", &l, &err) == 0);
-	d = device_add(&l, &err);
-	opt_list_free(&l);
-	CHECK(d);
-	pci = container_of(d, struct pci_device, dev);
-	nic = to_rtl8139(pci);
-	map();
+	space_write(mem, board->mem + off, size, v);
 }
 
 /* ---- the wire ---- */
@@ -125,6 +118,7 @@ static void up_cplus(uint32_t how)
 static void put32(uint64_t gpa, uint32_t v)
 {
 	v = htole32(v);
+	fresh_mark(gpa, 4);
 	memcpy(ram_ptr(&ram, gpa, 4), &v, 4);
 }
 
@@ -154,8 +148,10 @@ static void tcp_frame(void)
 	static const uint8_t head[54] = { 2, 0,	 0, 0, 0,  1, 2, 0, 0,	0, 0,	 2,    8,  0, 0x45, 0, 0, 200,
 					  0, 1,	 0, 0, 64, 6, 0, 0, 10, 0, 0,	 1,    10, 0, 0,    2, 0, 80,
 					  0, 90, 0, 0, 0,  0, 0, 0, 0,	0, 0x50, 0x18, 1,  0, 0,    0, 0, 0 };
-	uint8_t *p = ram_ptr(&ram, BUFFERS + (get(1) % 16) * 64, 4096);
+	uint64_t at = BUFFERS + get(1) % 16 * 64;
+	uint8_t *p = ram_ptr(&ram, at, 80);
 
+	fresh_mark(at, 80);
 	memcpy(p, head, sizeof(head));
 	for (unsigned n = get(1) % 8; n; n--)
 		p[get(1) % 80] = (uint8_t)get(1);
@@ -166,6 +162,7 @@ static void poke(void)
 	uint64_t at = get(3) % RAM_SIZE, n = MIN(get(1), RAM_SIZE - at);
 	uint8_t *p = ram_ptr(&ram, at, n);
 
+	fresh_mark(at, n);
 	for (uint64_t i = 0; i < n && left; i++)
 		p[i] = (uint8_t)get(1);
 }
@@ -176,11 +173,11 @@ static void access(bool pio)
 	uint64_t v;
 
 	if (pio) {
-		space_write(io, BAR_IO + off, size, get(size));
+		space_write(io, board->io + off, size, get(size));
 		return;
 	}
 	if (!(get(1) & 3))
-		space_read(mem, BAR_MEM + off, size, &v);
+		space_read(mem, board->mem + off, size, &v);
 	else
 		write_reg(off, size, (uint32_t)get(size));
 }
@@ -224,10 +221,10 @@ static void operation(void)
 		break;
 	case 14:
 		take = get(1) & 1 ? NET_BATCH : (unsigned)get(1) % 8;
-		net_wake_peer(&wire, NET_WAKE_ROOM);
+		net_wake_peer(wire, NET_WAKE_ROOM);
 		break;
 	case 15:
-		net_takes_changed(&wire, get(1) & 1 ? NET_OFF_ALL : (uint32_t)get(1) & NET_OFF_ALL);
+		net_takes_changed(wire, get(1) & 1 ? NET_OFF_ALL : (uint32_t)get(1) & NET_OFF_ALL);
 		break;
 	case 16:
 		tcp_frame();
@@ -253,8 +250,7 @@ static void rest(void)
 
 	while (loop_turn(loop))
 		CHECK(++turns < 10000);
-	CHECK(net_account_balanced(&nic->client.tx) && net_account_balanced(&nic->client.rx));
-	CHECK(net_account_balanced(&wire.tx) && net_account_balanced(&wire.rx));
+	CHECK(wire_balanced());
 	CHECK(nic->rx.wp < nic->cfg.ring_size && nic->tx.slot < RTL_SLOTS);
 	CHECK((atomic_load(&pci->intx) & 1) == !!(atomic_load(&nic->isr) & atomic_load(&nic->imr)));
 	CHECK(eeprom93_sane(&nic->eeprom));
@@ -262,53 +258,103 @@ static void rest(void)
 
 /* ---- life ---- */
 
+static void make_board(unsigned which)
+{
+	static const char *const options[] = { "rtl8139,romfile=,mac=52:54:00:aa:bb:cc",
+					       "rtl8139,romfile=,mac=52:54:00:aa:bb:cd,cplus=off" };
+	struct board *b = &boards[which];
+	struct opt_list l;
+	struct device *d;
+
+	CHECK(opt_list_parse(options[which], "driver", &l, NULL) == 0);
+	d = device_add(&l, NULL);
+	opt_list_free(&l);
+	CHECK(d);
+	b->nic = to_rtl8139(container_of(d, struct pci_device, dev));
+	b->eeprom = b->nic->eeprom;
+	b->io = BAR_IO + which * 0x1000;
+	b->mem = BAR_MEM + which * 0x1000;
+	wire_open(which ? "c" : "cplus", loop, 0);
+	b->wire = wire;
+	CHECK(net_connect(&b->nic->client, wire, NULL) == 0);
+}
+
+static void choose(unsigned which)
+{
+	board = &boards[which];
+	nic = board->nic;
+	pci = &nic->pci;
+	wire = board->wire;
+}
+
+/* A reset leaves nothing of what was before. */
+static void expect_fresh(void)
+{
+	const uint8_t *now = (const uint8_t *)nic, *then = (const uint8_t *)&board->fresh;
+
+	for (unsigned i = 0; i < rtl_state.n; i++) {
+		const struct state_field *f = &rtl_state.field[i];
+
+		if (!memcmp(now + f->offset, then + f->offset, (size_t)f->width * f->count))
+			continue;
+		fprintf(stderr, "%s: another one after a reset\n", f->name);
+		abort();
+	}
+}
+
+/* As after power-on. */
+static void start_over(void)
+{
+	wire_start_over();
+	vm_clock_step(0);
+	nic->eeprom = board->eeprom;
+	device_reset(&pci->dev);
+	map();
+	rest();
+	CHECK(!counter_get(&nic->client.tx.held) && !counter_get(&nic->client.rx.held) && !level);
+	fresh_clear();
+}
+
 static void init(void)
 {
 	static const struct type *const types[] = { &type_object,	   &type_device,  &type_pci_device,
 						    &type_pci_host_bridge, &type_rtl8139, NULL };
 	static const struct ram_block block = { .gpa = 0, .size = RAM_SIZE };
 	struct pci_host host = { 0 };
-	struct error err;
 
 	log_init("fuzz", LOG_ERR);
 	vm_clock_manual();
-	CHECK(types_init(types, &err) == 0);
-	loop = loop_new("fuzz", &err);
+	CHECK(types_init(types, NULL) == 0);
+	loop = loop_new("fuzz", NULL);
 	mem = space_new("memory", 1ULL << 40, false);
 	io = space_new("io", 65536, true);
-	CHECK(loop && mem && io && ram_init(&ram, &block, 1, RAM_PRIVATE, &err) == 0);
+	CHECK(loop && mem && io && ram_init(&ram, &block, 1, RAM_PRIVATE, NULL) == 0);
+	fresh_start(&ram);
 	irq.set_line = set_line;
 	host = (struct pci_host){ mem, io, &ram, &irq, loop, place, loop, gsi };
-	CHECK(pci_bus_init(&bus, "pci.0", &host, &err) == 0);
+	CHECK(pci_bus_init(&bus, "pci.0", &host, NULL) == 0);
+	for (unsigned i = 0; i < 2; i++) {
+		make_board(i);
+		choose(i);
+		start_over();
+		memcpy(&board->fresh, nic, sizeof(*nic));
+	}
 }
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	struct error err;
-
 	if (!loop)
 		init();
 	in = data;
 	left = size;
-	take = NET_BATCH;
-	memset(ram_ptr(&ram, 0, RAM_SIZE), 0, RAM_SIZE);
-	make_device(!(get(1) & 1));
-	wire_open(loop, 0);
-	CHECK(net_connect(&nic->client, &wire, &err) == 0);
-	net_start(&nic->client);
-	net_drained(&wire);
+	choose(get(1) & 1);
 	for (unsigned i = 0; left && i < MAX_OPS; i++) {
 		operation();
 		rest();
 	}
-	take = NET_BATCH;
-	net_wake_peer(&wire, NET_WAKE_ROOM);
-	device_reset(&pci->dev);
-	rest();
-	CHECK(!counter_get(&nic->client.tx.held) && !level);
-	net_client_remove(&wire);
-	device_del(&pci->dev);
-	while (loop_turn(loop))
-		;
+	start_over();
+	expect_fresh();
 	return 0;
 }

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "fresh.h"
 #include "nic/virtio_net.h"
 #include "nic_wire.h"
 
@@ -138,9 +139,11 @@ static void poke(void)
 {
 	uint64_t gpa = get(3) % BLOCK;
 	unsigned n = (unsigned)MIN(1 + get(1) % 32, BLOCK - gpa);
+	uint8_t *p = gpa_ptr(gpa, n);
 
+	fresh_mark(gpa, n);
 	for (unsigned i = 0; i < n; i++)
-		*(uint8_t *)gpa_ptr(gpa + i, 1) = (uint8_t)get(1);
+		p[i] = (uint8_t)get(1);
 }
 
 /* What a transport lets through: registers of a queue that is not enabled. */
@@ -192,19 +195,11 @@ static void other_side(void)
 
 	take = how % 16 ? how % 16 - 1 : NET_BATCH;
 	if (how & 0x10)
-		net_wake_peer(&wire, NET_WAKE_ROOM);
+		net_wake_peer(wire, NET_WAKE_ROOM);
 	if (how & 0x20)
-		net_set_link(how & 0x40 ? &wire : &nic->pair[0].client, how & 0x80);
+		net_set_link(how & 0x40 ? wire : &nic->pair[0].client, how & 0x80);
 	if (how & 0x40)
-		net_drained(&wire);
-}
-
-static void expect_balanced(void)
-{
-	CHECK(net_account_balanced(&nic->pair[0].client.tx));
-	CHECK(net_account_balanced(&nic->pair[0].client.rx));
-	CHECK(net_account_balanced(&wire.tx));
-	CHECK(net_account_balanced(&wire.rx));
+		net_drained(wire);
 }
 
 static void turns(void)
@@ -297,8 +292,9 @@ static void open_all(void)
 	mutex_init(&lock);
 	CHECK(ram_init(&ram, blocks, ARRAY_SIZE(blocks), RAM_PRIVATE, NULL) == 0);
 	dma.ram = &ram;
-	wire_open(loop, NET_OFF_ALL);
+	wire_open("wire", loop, NET_OFF_ALL);
 	open_device();
+	fresh_start(&ram);
 }
 
 /* As after power-on. */
@@ -308,14 +304,15 @@ static void start_over(void)
 	virtio_quiesce(dev);
 	virtio_resume(dev);
 	virtio_reset(dev);
-	take = NET_BATCH;
-	net_set_link(&wire, true);
-	net_set_link(&nic->pair[0].client, true);
+	wire_start_over();
+	vm_clock_step(0);
 	turns();
-	net_drained(&wire);
-	expect_balanced();
+	CHECK(wire_balanced());
 	CHECK(counter_get(&nic->pair[0].client.tx.held) == 0);
 	CHECK(counter_get(&nic->pair[0].client.rx.held) == 0);
+	fresh_clear();
+	memset(posted, 0, sizeof(posted));
+	memset(next_desc, 0, sizeof(next_desc));
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -324,15 +321,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	if (!loop)
 		open_all();
-	memset(ram.block[0].host, 0, BLOCK);
-	memset(posted, 0, sizeof(posted));
-	memset(next_desc, 0, sizeof(next_desc));
 	in = data;
 	left = size;
+	fresh_mark(0, BUFFERS + 128); /* rings and commands */
 	for (unsigned i = 0; left && i < MAX_OPS; i++) {
 		operation();
 		turns();
-		expect_balanced();
+		CHECK(wire_balanced());
 	}
 	start_over();
 	return 0;

@@ -24,14 +24,18 @@ extern const uint8_t *in;
 extern size_t left;
 uint64_t get(unsigned bytes);
 
-extern struct net_client wire;
+extern struct net_client *wire;
 extern unsigned take; /* how many frames it takes of each batch */
 
-/* Made anew and added, on this loop. It takes all offloads. */
-void wire_open(struct loop *loop, uint32_t gives);
+/* A wire of this name, added, on this loop; it becomes `wire`. It takes all offloads. */
+void wire_open(const char *name, struct loop *loop, uint32_t gives);
+/* It takes all frames and offloads again, is started, and the link is up at both ends. To be followed by turns. */
+void wire_start_over(void);
+/* Is every frame accounted for, at both ends? */
+bool wire_balanced(void);
 /*
- * Frames of `len` bytes from the wire, `n` of them or as many as there is room for: the first `input` bytes of each are
- * `head`, or come from the input if that is NULL. Each asks for a window of `want` bytes.
+ * Frames of `len` bytes from the wire, `n` of them or as many as there is room for: the first `input` bytes (64 at most)
+ * of each are `head`, or come from the input if that is NULL. Each asks for a window of `want` bytes.
  */
 void wire_give(unsigned n, size_t len, size_t want, const uint8_t *head, size_t input, const struct frame_meta *m);
 

@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* See the header. */
+#include "fresh.h"
+
+#include "nic_wire.h"
+
+#define PAGES_MAX 4096 /* of a block */
+
+static struct ram *ram;
+static struct dirty_log *dirty;
+
+void fresh_start(struct ram *r)
+{
+	ram = r;
+	dirty = dirty_log_start(r, NULL);
+	CHECK(dirty);
+	for (unsigned i = 0; i < r->n; i++)
+		CHECK(r->block[i].size <= PAGES_MAX * DIRTY_PAGE);
+}
+
+void fresh_mark(uint64_t gpa, uint64_t len)
+{
+	dirty_log_mark(dirty, gpa, len);
+}
+
+void fresh_mark_host(const void *host, size_t len)
+{
+	ram_dirty_host(ram, host, len);
+}
+
+static void clear_block(unsigned i)
+{
+	uint64_t bits[PAGES_MAX / 64], words = (ram->block[i].size / DIRTY_PAGE + 63) / 64;
+
+	if (!dirty_log_sync(dirty, i, bits))
+		return;
+	for (uint64_t w = 0; w < words; w++)
+		for (; bits[w]; bits[w] &= bits[w] - 1)
+			memset(ram->block[i].host + (w * 64 + (unsigned)__builtin_ctzll(bits[w])) * DIRTY_PAGE, 0,
+			       DIRTY_PAGE);
+}
+
+void fresh_clear(void)
+{
+	static uint64_t turn;
+
+	for (unsigned i = 0; i < ram->n; i++) {
+		clear_block(i);
+		memset(ram->block[i].host + turn * DIRTY_PAGE % ram->block[i].size, 0, DIRTY_PAGE);
+	}
+	turn++;
+}
