@@ -22,6 +22,7 @@
 #define BUFFERS	 0x4000u
 #define BUFFER	 0x10000u /* C mode's */
 #define MAX_OPS	 1000
+#define UNPLUG	 0xf0 /* inputs that begin with this or more end with the device's end */
 
 static struct loop *loop;
 static struct ram ram;
@@ -182,6 +183,16 @@ static void access(bool pio)
 		write_reg(off, size, (uint32_t)get(size));
 }
 
+static void other_side(unsigned how)
+{
+	if (how & 1)
+		config((unsigned)get(1), 1u << get(1) % 3, (uint32_t)get(4));
+	else if (how & 2)
+		(how & 4 ? net_start : net_quiesce)(wire);
+	else
+		net_set_link(&nic->client, get(1) & 1);
+}
+
 static void operation(void)
 {
 	switch (get(1) % 20) {
@@ -236,10 +247,7 @@ static void operation(void)
 		vm_clock_step(clock_now(CLOCK_VM_NS) + get(5));
 		break;
 	default:
-		if (get(1) & 1)
-			config((unsigned)get(1), 1u << get(1) % 3, (uint32_t)get(4));
-		else
-			net_set_link(&nic->client, get(1) & 1);
+		other_side((unsigned)get(1));
 		map();
 	}
 }
@@ -258,7 +266,7 @@ static void rest(void)
 
 /* ---- life ---- */
 
-static void make_board(unsigned which)
+static void make_device(unsigned which)
 {
 	static const char *const options[] = { "rtl8139,romfile=,mac=52:54:00:aa:bb:cc",
 					       "rtl8139,romfile=,mac=52:54:00:aa:bb:cd,cplus=off" };
@@ -271,12 +279,7 @@ static void make_board(unsigned which)
 	opt_list_free(&l);
 	CHECK(d);
 	b->nic = to_rtl8139(container_of(d, struct pci_device, dev));
-	b->eeprom = b->nic->eeprom;
-	b->io = BAR_IO + which * 0x1000;
-	b->mem = BAR_MEM + which * 0x1000;
-	wire_open(which ? "c" : "cplus", loop, 0);
-	b->wire = wire;
-	CHECK(net_connect(&b->nic->client, wire, NULL) == 0);
+	CHECK(net_connect(&b->nic->client, b->wire, NULL) == 0);
 }
 
 static void choose(unsigned which)
@@ -315,6 +318,15 @@ static void start_over(void)
 	fresh_clear();
 }
 
+/* Whatever is under way, the device goes. Another one takes its place. */
+static void unplug(unsigned which)
+{
+	device_del(&pci->dev);
+	CHECK(!level);
+	make_device(which);
+	choose(which);
+}
+
 static void init(void)
 {
 	static const struct type *const types[] = { &type_object,	   &type_device,  &type_pci_device,
@@ -334,8 +346,11 @@ static void init(void)
 	host = (struct pci_host){ mem, io, &ram, &irq, loop, place, loop, gsi };
 	CHECK(pci_bus_init(&bus, "pci.0", &host, NULL) == 0);
 	for (unsigned i = 0; i < 2; i++) {
-		make_board(i);
+		wire_open(i ? "c" : "cplus", loop, 0);
+		boards[i] = (struct board){ .wire = wire, .io = BAR_IO + i * 0x1000, .mem = BAR_MEM + i * 0x1000 };
+		make_device(i);
 		choose(i);
+		board->eeprom = nic->eeprom;
 		start_over();
 		memcpy(&board->fresh, nic, sizeof(*nic));
 	}
@@ -345,15 +360,20 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
+	uint64_t first;
+
 	if (!loop)
 		init();
 	in = data;
 	left = size;
-	choose(get(1) & 1);
+	first = get(1);
+	choose(first & 1);
 	for (unsigned i = 0; left && i < MAX_OPS; i++) {
 		operation();
 		rest();
 	}
+	if (first >= UNPLUG)
+		unplug(first & 1);
 	start_over();
 	expect_fresh();
 	return 0;
