@@ -8,7 +8,7 @@
 # All else (kernel, initramfs, memory, one vCPU, tests) is the same for all. A peer that is called vwire... is held to
 # the targets and must not drop a frame.
 peer_names="qemu qemu-vhost qemu-user vwire vwire-user"
-peer_others="qemu-q35 qemu-microvm qemu-e1000 qemu-rtl8139"
+peer_others="qemu-q35 qemu-microvm qemu-e1000 qemu-rtl8139 vwire-e1000 vwire-rtl8139"
 
 guest_options="-m $MEMORY -smp 1 -kernel /guest/vmlinuz -initrd /guest/initramfs -append @APPEND@"
 qemu="qemu-system-x86_64 -accel kvm -cpu host -display none -no-reboot -nodefaults -serial stdio $guest_options"
@@ -23,6 +23,8 @@ peer() {
 	case $1 in
 	vwire) vmm="$vwire $tap -device virtio-net-pci,netdev=n" ;;
 	vwire-user) vmm="$vwire -netdev user,id=n -device virtio-net-pci,netdev=n" ;;
+	vwire-e1000) vmm="$vwire $tap -device e1000,netdev=n" ;;
+	vwire-rtl8139) vmm="$vwire $tap -device rtl8139,netdev=n" ;;
 	qemu) vmm="$qemu -M pc $tap,vhost=off -device virtio-net-pci,netdev=n,romfile=" ;;
 	qemu-vhost) vmm="$qemu -M pc $tap,vhost=on -device virtio-net-pci,netdev=n,romfile=" ;;
 	qemu-user) vmm="$qemu -M pc -netdev user,id=n -device virtio-net-pci,netdev=n,romfile=" ;;
