@@ -109,6 +109,7 @@ struct pci_host {
 struct pci_line {
 	_Atomic int32_t pins;  /* how many are asserted */
 	_Atomic uint32_t work; /* changes that the chip may not have seen */
+	_Atomic bool again;    /* the chip was told "low" out of turn: tell it the level whatever it was told last */
 	bool level;	       /* what the chip was told; of the thread that has the work */
 };
 

@@ -24,21 +24,29 @@ static struct {
 	struct irq_chip irq;
 	struct space *mem;
 	int level;
-	unsigned edges, inside;
+	bool stall; /* who says "high" is held up behind it */
+	unsigned highs;
 	int fd;
 } board;
 
-/* The chip must be told of edges only, one at a time. */
+static bool not_stalled(void *arg)
+{
+	(void)arg;
+	return !board.stall;
+}
+
+/* One "high" at a time: only a "low" may be said out of turn. */
 static void set_line(void *opaque, unsigned gsi, bool level)
 {
 	(void)opaque;
-	EXPECT(gsi == GSI && board.inside++ == 0);
+	EXPECT(gsi == GSI);
+	EXPECT(!level || board.highs++ == 0);
 	SCHED_POINT();
-	EXPECT(board.level != level);
 	board.level = level;
-	board.edges++;
 	SCHED_POINT();
-	board.inside--;
+	if (level && board.stall)
+		sched_wait_for(not_stalled, NULL, "the scheduler lets who raised the line go on");
+	board.highs -= level;
 }
 
 static int route_add(void *opaque, int *fd, struct error *err)
@@ -75,6 +83,12 @@ static void device_init(struct pci_device *p)
 	p->intx_gsi = GSI;
 	p->cap_end = PCI_STD_HEADER_SIZEOF;
 	p->config_size = PCI_CONFIG_SIZE;
+}
+
+static bool line_is_high(void *arg)
+{
+	(void)arg;
+	return board.level;
 }
 
 static unsigned threads_done, threads_all;
@@ -136,6 +150,44 @@ static void wire(void)
 	sched_spawn("main", wire_main, NULL);
 }
 
+/* ---- who raised the wire does not come to run again: the vCPU that lowers its pin finds it low all the same ---- */
+
+static void line_raiser(void *arg)
+{
+	pci_set_intx(arg, true);
+	threads_done++;
+}
+
+static void lowerer(void *arg)
+{
+	sched_wait_for(line_is_high, NULL, "the interrupt line is high");
+	pci_set_intx(arg, false);
+	EXPECT(!board.level);
+	if (sched_random(2))
+		pci_set_intx(arg, true);
+	board.stall = false;
+	threads_done++;
+}
+
+static void stalled_main(void *arg)
+{
+	(void)arg;
+	sched_wait_for(all_done, NULL, "both have driven the pin");
+	EXPECT(board.level == asserted(&pin[0]));
+	EXPECT(atomic_load(&board.bus.line[GSI].work) == 0);
+	pci_set_intx(&pin[0], false);
+	EXPECT(!board.level);
+}
+
+static void stalled(void)
+{
+	device_init(&pin[0]);
+	board.stall = true;
+	spawn("loop0", line_raiser, &pin[0]);
+	spawn("vcpu0", lowerer, &pin[0]);
+	sched_spawn("main", stalled_main, NULL);
+}
+
 /* ---- the ISR and its pin: a loop that calls, a guest that reads the ISR when the line is high ---- */
 
 #define CALLS 4
@@ -155,12 +207,6 @@ static void caller(void *arg)
 		queue_call(&proxy, q);
 	}
 	threads_done++;
-}
-
-static bool line_is_high(void *arg)
-{
-	(void)arg;
-	return board.level;
 }
 
 static void isr_guest(void *arg)
@@ -381,7 +427,7 @@ static void msix(void)
 static const struct {
 	const char *name;
 	void (*set_up)(void);
-} scenario[] = { { "wire", wire }, { "isr", isr }, { "config", config }, { "msix", msix } };
+} scenario[] = { { "wire", wire }, { "stalled", stalled }, { "isr", isr }, { "config", config }, { "msix", msix } };
 
 static void run_seed(unsigned i, uint64_t seed)
 {
