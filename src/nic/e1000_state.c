@@ -51,8 +51,6 @@ static const struct state_field fields[] = {
 	F(rx.held_len),
 	F(rx.held_body),
 	F(rx.held_info.status),
-	F(rx.held_info.errors),
-	F(rx.held_info.checksum),
 	F(rx.held_info.tag),
 	FLAG(rx.held_info.strip),
 	STATE_BEHIND(struct e1000, rx.flat, rx.held_all, E1000_RX_FRAME_MAX),

@@ -529,6 +529,7 @@ static void registers(void **state)
 		v = (uint16_t)(v << 1 | !!(eg_read(g, E1000_EECD) & EECD_DO));
 	}
 	move();
+	eecd(h, EECD_CS | EECD_SK); /* no edge: it was high */
 	for (unsigned i = 5; i < 16; i++) {
 		eecd(h, EECD_CS);
 		eecd(h, EECD_CS | EECD_SK);
@@ -545,6 +546,68 @@ static void registers(void **state)
 	/* Its own address, which is the EEPROM's, moved. */
 	eg_write(h, E1000_CTRL, CTRL_RST);
 	assert_int_equal(eg_read(h, E1000_RA + 4), 0x80005034);
+}
+
+/* The EEPROM has all of a WRITE, or all of a word to be read but one edge: the next edges are seen there. */
+static void eeprom_edges(void **state)
+{
+	uint32_t was = eg_read(h, E1000_EECD);
+
+	(void)state;
+	assert_true(was & EECD_DO);
+	eecd(g, 0);
+	eecd(g, EECD_CS);
+	shift_in(g, 9, 0x130); /* EWEN */
+	eecd(g, 0);
+	eecd(g, EECD_CS);
+	shift_in(g, 25, (5u << 6 | 9) << 16 | 0x1234);
+	move();
+	eecd(h, EECD_CS);
+	eecd(h, 0); /* this programs */
+	eg_write(h, E1000_EERD, 9u << 8 | EERD_START);
+	assert_int_equal(eg_read(h, E1000_EERD) >> 16, 0x1234);
+	eg_write(g, E1000_EERD, 9u << 8 | EERD_START);
+	assert_int_equal(eg_read(g, E1000_EERD) >> 16, 0xffff);
+	/* Programming is on there: one more, without EWEN. */
+	eecd(h, EECD_CS);
+	shift_in(h, 25, (5u << 6 | 9) << 16 | 0x5678);
+	eecd(h, 0);
+	eg_write(h, E1000_EERD, 9u << 8 | EERD_START);
+	assert_int_equal(eg_read(h, E1000_EERD) >> 16, 0x5678);
+	/* ERASE, whose opcode alone tells it from a READ; DO low, as it is when a word begins. */
+	net_start(g->nic);
+	eecd(g, 0);
+	eecd(g, EECD_CS);
+	shift_in(g, 9, 7u << 6 | 0);
+	move();
+	eecd(h, 0);
+	eg_write(h, E1000_EERD, 0u << 8 | EERD_START);
+	assert_int_equal(eg_read(h, E1000_EERD) >> 16, 0xffff);
+	net_start(g->nic);
+	eecd(g, 0);
+	eecd(g, EECD_CS);
+	shift_in(g, 9, 6u << 6 | 1);
+	assert_false(eg_read(g, E1000_EECD) & EECD_DO);
+	move();
+	assert_false(eg_read(h, E1000_EECD) & EECD_DO);
+}
+
+/* Descriptors without a buffer were used up, which the driver is told with the next thing that happens. */
+static void used_up(void **state)
+{
+	(void)state;
+	eg_up(g, 16, RCTL_SECRC);
+	for (unsigned i = 0; i < 16; i++)
+		eg_put64(g, EG_RX_RING + i * 16, 0);
+	assert_int_equal(plain_into(0, 100, 1), -EAGAIN);
+	assert_int_equal(eg_read(g, E1000_RDH), 15);
+	assert_int_equal(eg_read(g, E1000_ICR), 0);
+	move();
+	eg_put64(h, EG_RX_RING + 15 * 16, EG_RX_BUF(15));
+	eg_write(h, E1000_RDT, 0);
+	eg_settle(h);
+	assert_int_equal(plain_into(1, 100, 1), NET_DROP_FILTER_MAC);
+	assert_true(eg_read(h, E1000_ICR) & ICR_RXT0);
 }
 
 /* What keeps a device from working, or from interrupting, keeps it there, and is ended there. */
@@ -793,11 +856,10 @@ static void impossible(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(under_way), TEST(contexts),   TEST(contexts_at_the_head),
-		TEST(given_up),	 TEST(held),	   TEST(moderation),
-		TEST(throttled), TEST(link_state), TEST(registers),
-		TEST(asleep),	 TEST(boundaries), TEST(cut_short),
-		TEST(of_chance), TEST(impossible),
+		TEST(under_way),  TEST(contexts),  TEST(contexts_at_the_head), TEST(given_up),	TEST(held),
+		TEST(moderation), TEST(throttled), TEST(link_state),	       TEST(registers), TEST(eeprom_edges),
+		TEST(used_up),	  TEST(asleep),	   TEST(boundaries),	       TEST(cut_short), TEST(of_chance),
+		TEST(impossible),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
