@@ -10,6 +10,7 @@
 #include "../fake_net.h"
 #include "base/iov.h"
 #include "base/log.h"
+#include "leaks.h"
 #include "rtl_guest.h"
 
 static struct rtl_guest guest, *const g = &guest;
@@ -341,7 +342,145 @@ static void ring_told_late(void **state)
 	assert_int_equal(wire->n_got, 1);
 }
 
+/* One of the n! orders of n things. */
+static void order_of(unsigned number, unsigned n, unsigned *order)
+{
+	for (unsigned i = 0; i < n; i++)
+		order[i] = i;
+	for (unsigned i = n; i > 1; number /= i--) {
+		unsigned k = number % i, last = order[i - 1];
+
+		order[i - 1] = order[k];
+		order[k] = last;
+	}
+}
+
+/* A frame each way. */
+static void works_now(void)
+{
+	assert_int_equal(from_wire(200), NET_OK);
+	assert_int_equal(rg_receive(g, got, sizeof(got)), 200);
+	make_plain(frame, 100, 3);
+	assert_true(rg_send(g, frame, 100, 0, 0));
+	rg_poll(g);
+	settle(g->loop);
+	assert_int_equal(wire->n_got, 1);
+	assert_true(is_plain(wire->got[0].bytes, 100, 3));
+}
+
+/* The registers that set C+ mode up, in every order. */
+static void every_order_cplus(void **state)
+{
+	(void)state;
+	for (unsigned number = 0; number < 5040; number++) {
+		static const struct {
+			uint8_t off, size;
+			uint32_t value;
+		} w[] = {
+			{ R_CPCR, 2, CPCR_TX | CPCR_RX },
+			{ R_CR, 1, CR_RE | CR_TE },
+			{ R_TNPDS, 4, RG_TX_RING },
+			{ R_TNPDS + 4, 4, 0 },
+			{ R_RDSAR, 4, RG_RX_RING },
+			{ R_RDSAR + 4, 4, 0 },
+			{ R_RCR, 4, RCR_AAP },
+		};
+		unsigned order[ARRAY_SIZE(w)];
+
+		rg_up_cplus(g);
+		rg_write(g, R_CR, 1, CR_RST);
+		fake_forget(wire);
+		settle(g->loop);
+		order_of(number, ARRAY_SIZE(w), order);
+		for (unsigned i = 0; i < ARRAY_SIZE(w); i++) {
+			rg_write(g, w[order[i]].off, w[order[i]].size, w[order[i]].value);
+			if (number % 3 == 0)
+				settle(g->loop);
+		}
+		settle(g->loop);
+		works_now();
+	}
+}
+
+/* Likewise of C mode; a slot's address, which is its own, among them. */
+static void every_order_c(void **state)
+{
+	(void)state;
+	for (unsigned number = 0; number < 720; number++) {
+		static const struct {
+			uint8_t off, size;
+			uint32_t value;
+		} w[] = {
+			{ R_CPCR, 2, 0 },
+			{ R_CR, 1, CR_RE | CR_TE },
+			{ R_RBSTART, 4, RG_RING },
+			{ R_TSAD0, 4, RG_TX_BUF(0) },
+			{ R_RCR, 4, RCR_AAP | RCR_WRAP },
+			{ R_CAPR, 2, 0xfff0 },
+		};
+		unsigned order[ARRAY_SIZE(w)];
+
+		rg_up_c(g, 0, true);
+		rg_write(g, R_CR, 1, CR_RST);
+		fake_forget(wire);
+		settle(g->loop);
+		order_of(number, ARRAY_SIZE(w), order);
+		for (unsigned i = 0; i < ARRAY_SIZE(w); i++) {
+			rg_write(g, w[order[i]].off, w[order[i]].size, w[order[i]].value);
+			if (number % 3 == 0)
+				settle(g->loop);
+		}
+		settle(g->loop);
+		assert_int_equal(rg_read(g, R_TSAD0, 4), RG_TX_BUF(0));
+		works_now();
+	}
+}
+
 /* ---- reception ---- */
+
+/* B6: a frame that fills its buffers to the last byte, so that there is no place for its check sequence. */
+static void no_place_for_the_check_sequence(void **state)
+{
+	(void)state;
+	for (unsigned loop = 0; loop < 2; loop++)
+		for (unsigned i = 0; i < 10; i++) {
+			unsigned len = RG_RX_LEN - 8 + i, n = 7;
+			bool fits = len + 4 <= RG_RX_LEN;
+
+			/* C+: the ring has one descriptor. */
+			rg_up_cplus(g);
+			rg_write(g, R_RCR, 4, RCR_AAP);
+			rg_write(g, R_RMS, 2, RXD_SIZE);
+			rg_desc(g, RG_RX_RING, 0, DESC_OWN | DESC_EOR | RG_RX_LEN, 0, RG_RX_BUF(0));
+			memset(rg_at(g, RG_RX_BUF(0) + RG_RX_LEN), 0xa5, 16);
+			if (loop)
+				rg_write(g, R_TCR, 4, TCR_LBK);
+			settle(g->loop);
+			make_plain(frame, len, 1);
+			if (loop) {
+				assert_true(rg_send(g, frame, len, 0, 0));
+				rg_poll(g);
+				settle(g->loop);
+			} else {
+				assert_int_equal(from_wire(len), fits ? NET_OK : NET_DROP_NO_BUFFER);
+			}
+			assert_int_equal(!(rg_get32(g, RG_RX_RING) & DESC_OWN), fits);
+			for (unsigned k = 0; k < 16; k++)
+				assert_int_equal(*(uint8_t *)rg_at(g, RG_RX_BUF(0) + RG_RX_LEN + k), 0xa5);
+
+			/* C: seven frames first, so that what is left of 8 KiB is what is wanted, or a little less. */
+			rg_up_c(g, 0, false);
+			rg_write(g, R_RCR, 4, (rg_read(g, R_RCR, 4) & ~63u) | RCR_AAP);
+			settle(g->loop);
+			remember();
+			while (n--)
+				assert_int_equal(from_wire(1000), NET_OK);
+			assert_int_equal(rg_read(g, R_CBR, 2), 7 * 1008);
+			/* 8192 - 7056 = 1136; four for the header, four for the check sequence, one so that it is not full. */
+			assert_int_equal(from_wire(1120 + i), i + 1120 + 8 <= 1132 ? NET_OK : -EAGAIN);
+			unchanged_but(RG_RING, RG_RING + 8192);
+		}
+}
 
 /* B2, B7, B16: lengths that no frame has, from a peer that means harm too. */
 static void lengths(void **state)
@@ -699,6 +838,8 @@ static void reset_in_the_middle(void **state)
 /* B12: made and unmade, again and again. */
 static void made_and_unmade(void **state)
 {
+	struct leaks before = { 0 };
+
 	(void)state;
 	for (unsigned i = 0; i < 1000; i++) {
 		struct error err = { "" };
@@ -712,8 +853,11 @@ static void made_and_unmade(void **state)
 		if (i % 3 == 0)
 			settle(g->loop);
 		device_del(d);
+		if (i == 10)
+			before = leaks_now();
 	}
 	settle(g->loop);
+	assert_int_equal(leaks_since(&before), 0);
 }
 
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
@@ -730,6 +874,9 @@ int main(void)
 		TEST(offloads_of_nonsense),
 		TEST(pieces_that_sum),
 		TEST(ring_told_late),
+		TEST(every_order_cplus),
+		TEST(every_order_c),
+		TEST(no_place_for_the_check_sequence),
 		TEST(lengths),
 		TEST(read_pointers),
 		TEST(buffers_at_the_end),
