@@ -176,15 +176,25 @@ static const struct endpoint *interface_of(int fd, const struct endpoint *group,
 	return addr.s_addr ? via : NULL;
 }
 
-/* ... and so is the reach of what it sends. */
+static void copy_option(int from, int to, int level, int name)
+{
+	int value;
+	socklen_t len = sizeof(value);
+
+	if (getsockopt(from, level, name, &value, &len) == 0)
+		setsockopt(to, level, name, &value, sizeof(value));
+}
+
+/* ... and so is the reach of what it sends: how many hops, and whether others on this host hear it. */
 static void copy_reach(int from, int to, int family)
 {
-	int level = family == AF_INET ? IPPROTO_IP : IPPROTO_IPV6;
-	int name = family == AF_INET ? IP_MULTICAST_TTL : IPV6_MULTICAST_HOPS, ttl;
-	socklen_t len = sizeof(ttl);
-
-	if (getsockopt(from, level, name, &ttl, &len) == 0)
-		setsockopt(to, level, name, &ttl, sizeof(ttl));
+	if (family == AF_INET) {
+		copy_option(from, to, IPPROTO_IP, IP_MULTICAST_TTL);
+		copy_option(from, to, IPPROTO_IP, IP_MULTICAST_LOOP);
+	} else {
+		copy_option(from, to, IPPROTO_IPV6, IPV6_MULTICAST_HOPS);
+		copy_option(from, to, IPPROTO_IPV6, IPV6_MULTICAST_LOOP);
+	}
 }
 
 static int adopt(struct dgram_mcast *m, const struct endpoint *group, int fd, struct error *err)
