@@ -24,7 +24,7 @@
 #include "user/sandbox.h"
 #include "user/stack.h"
 
-#define FLOWS 1024 /* sockets for the guest's connections; those beyond fail as where descriptors are short */
+#define FLOWS 1024 /* sockets for the guest's connections, beside those of forwards that may come */
 
 struct helper {
 	struct stack stack;
@@ -67,6 +67,12 @@ static int take_fd(int *fd)
 	return taken;
 }
 
+/* Each has an entry for poll(), too. */
+static unsigned most_descriptors(const struct helper *h)
+{
+	return FLOWS + h->config.forwards + 16;
+}
+
 static int configure(struct helper *h, const struct user_config *c, int fds[CONTROL_FDS], struct error *err)
 {
 	int rc;
@@ -80,7 +86,7 @@ static int configure(struct helper *h, const struct user_config *c, int fds[CONT
 	if (rc)
 		return rc;
 	h->stack.poll_base = 2;
-	h->stack.poll_max = h->stack.poll_base + FLOWS + c->forwards;
+	h->stack.poll_max = most_descriptors(h);
 	h->stack.poll = calloc(h->stack.poll_max, sizeof(struct pollfd));
 	if (!h->stack.poll)
 		return fail(err, ENOMEM, "no memory");
@@ -135,7 +141,7 @@ static int lock_down(struct helper *h, struct error *err)
 	b->tftp = *h->config.tftp ? h->config.tftp : NULL;
 	b->pidns = h->config.pidns;
 	b->socket_pairs = h->guestfwds > 0;
-	b->descriptors = FLOWS + h->config.forwards + 16;
+	b->descriptors = most_descriptors(h);
 	rc = sandbox_enter(b, err);
 	if (rc)
 		return rc;

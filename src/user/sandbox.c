@@ -18,8 +18,10 @@
 #include "user/filter.h"
 #include "user/sandbox.h"
 
-#define NOBODY	   65534
-#define DATA_LIMIT (512 * MIB) /* address space: libslirp reserves 256 KiB for a connection, and uses what it needs */
+#define NOBODY 65534
+#define DATA_LIMIT \
+	(768 *     \
+	 MIB) /* address space: libslirp reserves 256 KiB for each connection, of 2,048 at most, and uses what it needs */
 
 /* <sys/mount.h> and <linux/mount.h> cannot both be included: the few calls are made directly. */
 
@@ -198,22 +200,25 @@ int sandbox_enter(struct sandbox *s, struct error *err)
 	return new_root(s, err);
 }
 
+/* A hard limit that is lower already stays. */
 static bool limit(int what, rlim_t n)
 {
-	struct rlimit r = { n, n };
+	struct rlimit r;
 
+	if (getrlimit(what, &r))
+		return false;
+	r.rlim_cur = r.rlim_max = MIN(n, r.rlim_max);
 	return !setrlimit(what, &r);
 }
 
-/* A hard limit that is lower already stays. */
 static bool limit_descriptors(struct sandbox *s)
 {
 	struct rlimit r;
 
-	if (getrlimit(RLIMIT_NOFILE, &r))
+	if (!limit(RLIMIT_NOFILE, s->descriptors) || getrlimit(RLIMIT_NOFILE, &r))
 		return false;
-	s->descriptors = (unsigned)MIN(s->descriptors, r.rlim_max);
-	return limit(RLIMIT_NOFILE, s->descriptors);
+	s->descriptors = (unsigned)r.rlim_max;
+	return true;
 }
 
 static bool set_limits(struct sandbox *s)

@@ -87,15 +87,20 @@ static void on_register(int fd, void *opaque)
 {
 	struct stack *s = opaque;
 
-	(void)fd;
+	if (fd < 0 || fd >= STACK_FDS || s->known[fd])
+		return;
+	s->known[fd] = true;
 	atomic_fetch_add_explicit(&s->shm->stats.sockets, 1, memory_order_relaxed);
 }
 
+/* It comes also for sockets that could not be made, and were never registered. */
 static void on_unregister(int fd, void *opaque)
 {
 	struct stack *s = opaque;
 
-	(void)fd;
+	if (fd < 0 || fd >= STACK_FDS || !s->known[fd])
+		return;
+	s->known[fd] = false;
 	atomic_fetch_sub_explicit(&s->shm->stats.sockets, 1, memory_order_relaxed);
 }
 

@@ -24,6 +24,7 @@
 #include "user/toguest.h"
 
 #define STACK_TIMERS 4
+#define STACK_FDS    4096 /* more than the limit of descriptors, whatever the forwards */
 
 struct stack_timer {
 	SlirpTimerId id;
@@ -42,6 +43,7 @@ struct stack {
 	struct stack_timer timer[STACK_TIMERS];
 	struct pollfd *poll; /* the caller's: libslirp's are appended from poll_base on */
 	unsigned poll_base, poll_n, poll_max;
+	bool known[STACK_FDS];		   /* the descriptors that libslirp has registered */
 	bool choked;			   /* no room towards the guest: sockets are not read */
 	int64_t due;			   /* ms: when libslirp wants to be called whatever happens */
 	uint8_t frame[RING_FRAME_MAX + 1]; /* the guest's frame in private memory */
