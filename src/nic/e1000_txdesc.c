@@ -57,24 +57,35 @@ static void begin(const struct e1000_tx *t, struct e1000_tx_frame *f, uint64_t w
 	f->any = true;
 	f->extended = word & TXD_DEXT;
 	memcpy(f->context, t->context, sizeof(f->context));
-	if (!f->extended)
+	if (!f->extended) {
+		f->cso = (uint8_t)(word >> 16);
+		f->css = (uint8_t)(word >> 40);
 		return;
+	}
 	f->tso = word & TXD_TSE;
 	f->popts = TXD_POPTS(word);
-	f->vlan = word & TXD_VLE;
+	f->vlan = f->tso && (word & TXD_VLE);
 	f->tag = TXD_SPECIAL(word);
 }
 
-/* What a legacy frame is to have done to it stands in its last descriptor (3.3.3.1). */
+/*
+ * IC and VLE count in the descriptor with EOP (3.3.3.1), and so does VLE of data descriptors, unless they are to be
+ * segmented: then it is the first one's (3.3.7.1). Drivers know that one or the other way, so there either will do; so
+ * it is with CSS and CSO, which are the first one's (3.3.3).
+ */
 static void end(struct e1000_tx_frame *f, uint64_t word)
 {
-	if (f->extended)
-		return;
-	f->sum = word & TXD_IC;
-	f->cso = (uint8_t)(word >> 16);
-	f->css = (uint8_t)(word >> 40);
-	f->vlan = word & TXD_VLE;
-	f->tag = TXD_SPECIAL(word);
+	if (!f->extended) {
+		f->sum = word & TXD_IC;
+		if (!f->cso && !f->css) {
+			f->cso = (uint8_t)(word >> 16);
+			f->css = (uint8_t)(word >> 40);
+		}
+	}
+	if (!f->vlan) {
+		f->vlan = word & TXD_VLE;
+		f->tag = TXD_SPECIAL(word);
+	}
 }
 
 static enum net_drop add_bytes(struct e1000 *e, struct e1000_tx_frame *f, const struct desc *d)
@@ -86,7 +97,8 @@ static enum net_drop add_bytes(struct e1000 *e, struct e1000_tx_frame *f, const 
 		e1000_complain(e, "a transmit descriptor of a type that does not exist");
 		return NET_DROP_MALFORMED;
 	}
-	if (!len)
+	/* A null address is no data either (3.3.3.1). */
+	if (!len || !d->address)
 		return NET_OK;
 	f->len += len;
 	if (f->len > NET_FRAME_MAX)

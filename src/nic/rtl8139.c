@@ -24,7 +24,7 @@
 static void configure(struct rtl8139 *r)
 {
 	uint8_t cr = r->reg[R_CR];
-	uint16_t cpcr = r->prop.cplus ? rtl_reg16(r, R_CPCR) : 0, rms = rtl_reg16(r, R_RMS) & RXD_SIZE;
+	uint16_t cpcr = r->prop.cplus ? rtl_reg16(r, R_CPCR) : 0;
 	uint32_t rcr = rtl_reg32(r, R_RCR), tsad[RTL_SLOTS];
 	unsigned rblen = rcr >> RCR_RBLEN_SHIFT & 3;
 	struct rtl_config *c = &r->cfg;
@@ -47,11 +47,9 @@ static void configure(struct rtl8139 *r)
 			     (tsad[2] & ~0xffu) | (uint64_t)tsad[3] << 32 },
 		.rx_ring = rtl_reg32(r, R_RDSAR) | (uint64_t)rtl_reg32(r, R_RDSAR + 4) << 32,
 		.mac = mac_key(r->reg + R_IDR0),
-		.rx_max = RTL_RX_MAX_C,
+		.rx_max = cpcr & CPCR_RX ? RTL_RX_MAX : RTL_RX_MAX_C,
 	};
 	memcpy(c->mar, r->reg + R_MAR0, sizeof(c->mar));
-	if (c->cp_rx)
-		c->rx_max = rms > RTL_FCS_LEN ? rms - RTL_FCS_LEN : 0;
 }
 
 static void restart_rx(struct rtl8139 *r)

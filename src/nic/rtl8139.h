@@ -85,7 +85,6 @@ enum {
 	R_FLASH = 0xd4,
 	R_CONFIG5 = 0xd8,
 	R_TPPOLL = 0xd9,
-	R_RMS = 0xda,
 	R_CPCR = 0xe0,
 	R_MITIGATE = 0xe2,
 	R_RDSAR = 0xe4,

@@ -5,7 +5,8 @@
  * Registers stand in a table, each with its place, width and what a write may change. An access of any size at any place
  * is that of all registers it touches, from the lowest on; bytes of a register that a write does not touch are what a
  * read would give, but for those that are cleared by ones, where they are zero. What stands nowhere in the table reads
- * as zero. All handlers run on a vCPU under the control mutex.
+ * as zero: drivers tell these chips from later ones by what is missing (RMS at 0xda, by iPXE's). All handlers run on a
+ * vCPU under the control mutex.
  *
  * What still costs a vCPU an exit, and why: ISR and IMR must be answered and take effect at once; TSD and TSAD carry
  * values; CAPR too, and CR is asked for BUFE. TPPoll carries none: written with NPQ alone it is a doorbell.
@@ -382,7 +383,6 @@ static const struct reg regs[] = {
 	STORE(R_FLASH, 4, 0),
 	STORE(R_CONFIG5, 1, CONFIG5_MASK),
 	{ R_TPPOLL, 1, CPLUS, 0, NULL, set_tppoll },
-	STORE_IF(R_RMS, 2, CPLUS | ADOPT, 0x3fff),
 	{ R_CPCR, 2, CPLUS, 0, NULL, set_cpcr },
 	STORE_IF(R_MITIGATE, 2, CPLUS, 0xffff),
 	{ R_RDSAR, 4, CPLUS, 0, NULL, set_rdsar },
@@ -512,7 +512,6 @@ void rtl_chip_reset(struct rtl8139 *r)
 		memset(r->reg + cleared[i].from, 0, (size_t)cleared[i].to - cleared[i].from + 1);
 	memset(r->reg + R_TSD0, 0, R_RBSTART - R_TSD0);
 	rtl_set_reg(r, R_TCR, 4, 0x03000000); /* the standard's gap between frames */
-	rtl_set_reg(r, R_RMS, 2, RXD_SIZE);
 	eeprom93_pins(&r->eeprom, false, false, false);
 	atomic_store(&r->imr, 0);
 	atomic_store(&r->timer_int, 0);

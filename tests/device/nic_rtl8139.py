@@ -10,8 +10,8 @@ from nics import BARS
 from packets import GSO_NONE, GSO_TCPV4, NEEDS_CSUM, NO_HDR, right
 
 OWN, EOR, FS, LS = 1 << 31, 1 << 30, 1 << 29, 1 << 28
-TSD, TSAD, TNPDS, RBSTART, CR, CAPR, IMR, ISR, RCR, MSR, TPPOLL, RMS, CPCR, RDSAR = \
-    0x10, 0x20, 0x20, 0x30, 0x37, 0x38, 0x3c, 0x3e, 0x44, 0x58, 0xd9, 0xda, 0xe0, 0xe4
+TSD, TSAD, TNPDS, RBSTART, CR, CAPR, IMR, ISR, RCR, MSR, TPPOLL, CPCR, RDSAR = \
+    0x10, 0x20, 0x20, 0x30, 0x37, 0x38, 0x3c, 0x3e, 0x44, 0x58, 0xd9, 0xe0, 0xe4
 RST, RE, TE, BUFE = 0x10, 8, 4, 1
 ACCEPT = 0x0f
 
@@ -61,7 +61,6 @@ class Rtl8139Nic:
             self.store(4, reg, addr)
             self.store(4, reg + 4, 0)
         self.store(4, RCR, ACCEPT)  # first: a receiver that accepts nothing drops all
-        self.store(2, RMS, self.BUFFER)
         self.store(1, CR, RE | TE)
 
     def start_c(self):

@@ -199,7 +199,6 @@ void rg_up_cplus(struct rtl_guest *g)
 	rg_write(g, R_TNPDS + 4, 4, 0);
 	rg_write(g, R_CR, 1, CR_RE | CR_TE);
 	rg_write(g, R_RCR, 4, 7u << 13 | 6u << 8 | RCR_AB | RCR_APM | RCR_AM);
-	rg_write(g, R_RMS, 2, RG_RX_LEN);
 	rg_write(g, R_IMR, 2, INT_ALL);
 }
 

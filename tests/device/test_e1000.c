@@ -1139,8 +1139,9 @@ static void vlan_insert(void **state)
 	eg_write(g, E1000_CTRL, CTRL_SLU | CTRL_VME);
 	eg_tx_desc(g, EG_FREE, len | TXD_EOP | TXD_VLE | 0xa123ull << 48);
 	eg_tx_desc(g, CONTEXT(14, 24, 33, 34, 50, 0), CONTEXT2(0, 0, 0, 0));
-	eg_tx_desc(g, EG_FREE, DATA(5, TXD_VLE, POPTS_IXSM | POPTS_TXSM) | 0xa123ull << 48);
-	eg_tx_desc(g, EG_FREE + 5, DATA(len - 5, TXD_EOP, 0));
+	/* Where it counts: in the last one, whatever the others say. */
+	eg_tx_desc(g, EG_FREE, DATA(5, TXD_VLE, POPTS_IXSM | POPTS_TXSM) | 0xb456ull << 48);
+	eg_tx_desc(g, EG_FREE + 5, DATA(len - 5, TXD_VLE | TXD_EOP, 0) | 0xa123ull << 48);
 	eg_tx_desc(g, EG_FREE, 14 | TXD_EOP | TXD_VLE | 0xa123ull << 48);
 	eg_tx_kick(g);
 	assert_int_equal(wire->n_got, 4);
@@ -1156,6 +1157,66 @@ static void vlan_insert(void **state)
 			assert_int_equal(wire->got[i].meta.csum_start, 38);
 			assert_memory_equal(p + 38, frame + 34, len - 34);
 		}
+	}
+	eg_read(g, E1000_ICR);
+}
+
+/* As FreeBSD's, OpenBSD's and NetBSD's drivers have it, VLE in the last descriptor; when segmented, in either. */
+static void vlan_in_pieces(void **state)
+{
+	size_t len = tso_template(frame, 3000, false), n;
+
+	(void)state;
+	eg_up(g, 64, EG_RCTL);
+	eg_write(g, E1000_CTRL, CTRL_SLU | CTRL_VME);
+	memcpy(eg_at(g, EG_FREE), frame, len);
+	net_takes_changed(&wire->c, NET_OFF_ALL);
+	for (unsigned how = 0; how < 6; how++) {
+		bool tso = how < 3, first = how % 3 == 0, last = how % 3 == 1;
+		uint64_t vle = TXD_VLE, tag = 0xa123ull << 48, tse = tso ? TXD_TSE : 0;
+
+		fake_forget(wire);
+		n = tso ? len : 1000;
+		eg_tx_desc(g, CONTEXT(14, 24, 33, 34, 50, 0),
+			   CONTEXT2(n - 54, (tso ? TXD_TSE : 0) | TUCMD_TCP | TUCMD_IP, 54, 1000));
+		eg_tx_desc(g, EG_FREE, DATA(54, tse | (first ? vle : 0), 0) | (first ? tag : 0));
+		eg_tx_desc(g, EG_FREE + 54, DATA(100, tse, 0));
+		eg_tx_desc(g, EG_FREE + 154, DATA(n - 154, tse | TXD_EOP | (last ? vle : 0), 0) | (last ? tag : 0));
+		eg_tx_kick(g);
+		assert_int_equal(wire->n_got, 1);
+		if (last || (tso && first)) {
+			assert_int_equal(wire->got[0].len, n + 4);
+			assert_memory_equal(wire->got[0].bytes + 12, "\x81\x00\xa1\x23\x08\x00", 6);
+		} else {
+			assert_int_equal(wire->got[0].len, n);
+		}
+	}
+	eg_read(g, E1000_ICR);
+}
+
+/* CSS and CSO in the first descriptor, IC in the last; in the last alone; a descriptor of no address has no bytes. */
+static void legacy_in_pieces(void **state)
+{
+	struct frame_meta m;
+	size_t len = make_tcp(frame, 1, 500, &m);
+
+	(void)state;
+	eg_up(g, 64, EG_RCTL);
+	memcpy(eg_at(g, EG_FREE), frame, len);
+	for (unsigned where = 0; where < 3; where++) {
+		uint64_t place = 50u << 16 | 34ull << 40;
+
+		fake_forget(wire);
+		eg_tx_desc(g, EG_FREE, 54 | (where != 1 ? place : 0) | (where == 2 ? TXD_IC : 0));
+		eg_tx_desc(g, 0, 300);
+		eg_tx_desc(g, EG_FREE + 54, (len - 54) | TXD_EOP | (where == 1 ? place : 0) | (where < 2 ? TXD_IC : 0));
+		eg_tx_kick(g);
+		assert_int_equal(wire->n_got, 1);
+		assert_int_equal(wire->got[0].len, len);
+		assert_memory_equal(wire->got[0].bytes, frame, 50);
+		assert_int_equal(wire->got[0].meta.needs_csum, where < 2);
+		if (where < 2)
+			assert_int_equal(wire->got[0].meta.csum_start, 34);
 	}
 	eg_read(g, E1000_ICR);
 }
@@ -1310,6 +1371,8 @@ int main(void)
 		TEST(checksums),
 		TEST(segmentation),
 		TEST(vlan_insert),
+		TEST(vlan_in_pieces),
+		TEST(legacy_in_pieces),
 		TEST(loopback),
 		TEST(loopback_of_linux),
 		TEST(statistics),

@@ -99,9 +99,12 @@ static void identity(void **state)
 	assert_int_equal(rg_read(g, R_IDR0 + 4, 2), 0xccbb);
 	assert_int_equal(rg_read(g, R_CR, 1), CR_BUFE);
 	assert_int_equal(rg_read(g, R_CAPR, 2), 0xfff0);
-	/* What only the C+ has. */
-	rg_write(g, R_CPCR, 2, CPCR_RX | CPCR_TX);
-	assert_int_equal(rg_read(g, R_CPCR, 2), cplus ? CPCR_RX | CPCR_TX : 0);
+	/* What only the C+ has, and what only later chips have: iPXE's driver tells them by that. */
+	rg_write(g, R_CPCR, 2, CPCR_RX | CPCR_TX | 0x18);
+	assert_int_equal(rg_read(g, R_CPCR, 2), cplus ? CPCR_RX | CPCR_TX | 0x18 : 0);
+	rg_write(g, 0xda, 2, 1522);
+	assert_int_equal(rg_read(g, 0xda, 2), 0);
+	assert_int_equal(rg_read(g, R_RCR, 4) & 1 << 6, 0); /* the EEPROM is a 93C46 */
 }
 
 static int identity_c_setup(void **state)
@@ -109,6 +112,30 @@ static int identity_c_setup(void **state)
 	setup_c(state);
 	*state = g;
 	return 0;
+}
+
+/* FreeBSD's way: eleven bits, zeros in front of the start bit. */
+static unsigned eeprom_read_11(unsigned word)
+{
+	unsigned v = 0;
+
+	rg_write(g, R_9346CR, 1, 0x80);
+	rg_write(g, R_9346CR, 1, 0x88);
+	for (int i = 10; i >= 0; i--) {
+		unsigned di = (0x180 | word) >> i & 1 ? 2 : 0;
+
+		rg_write(g, R_9346CR, 1, 0x88 | di);
+		rg_write(g, R_9346CR, 1, 0x88 | di | 4);
+		rg_write(g, R_9346CR, 1, 0x88 | di);
+	}
+	rg_write(g, R_9346CR, 1, 0x88);
+	for (int i = 0; i < 16; i++) {
+		rg_write(g, R_9346CR, 1, 0x8c);
+		v = v << 1 | (rg_read(g, R_9346CR, 1) & 1);
+		rg_write(g, R_9346CR, 1, 0x88);
+	}
+	rg_write(g, R_9346CR, 1, 0);
+	return v;
 }
 
 /* 8139cp's read_eeprom(). */
@@ -138,6 +165,8 @@ static void eeprom_and_lock(void **state)
 {
 	(void)state;
 	assert_int_equal(eeprom_read(0), 0x8129);
+	for (unsigned i = 0; i < 64; i++)
+		assert_int_equal(eeprom_read_11(i), eeprom_read(i));
 	assert_int_equal(eeprom_read(1), 0x10ec);
 	assert_int_equal(eeprom_read(2), 0x8139);
 	assert_int_equal(eeprom_read(7), 0x5452);
@@ -646,7 +675,6 @@ static void frame_in_descriptors(void **state)
 
 	(void)state;
 	rg_up_cplus(g);
-	rg_write(g, R_RMS, 2, RXD_SIZE);
 	plain_for_us(frame, 5000, 1);
 	assert_int_equal(from_wire(frame, 5000, NULL), NET_OK);
 	assert_int_equal(rg_get32(g, RG_RX_RING) & 0x70001fff, DESC_FS | RG_RX_LEN);

@@ -112,7 +112,6 @@ static void up_cplus(uint32_t how)
 	write_reg(R_CR, 1, CR_RE | CR_TE);
 	write_reg(R_RCR, 4, RCR_AAP | RCR_AB | RCR_AM);
 	write_reg(R_TCR, 4, how & 32 ? TCR_LBK : 0);
-	write_reg(R_RMS, 2, RXD_SIZE);
 	write_reg(R_IMR, 2, INT_ALL);
 }
 
