@@ -135,6 +135,7 @@ static void refused(void **state)
 		{ "addr.type=inet,addr.host=::1,addr.port=12x", 0, "port 12x: expected a number" },
 		{ "addr.type=inet,addr.host=::1,addr.port=nosuchservice", 0, "neither a number nor a service" },
 		{ "addr.type=inet,addr.host=::1,addr.port=1,addr.ipv6=off", 0, "host ::1: " },
+		{ "addr.type=inet,addr.host=no..name,addr.port=1", 0, "host no..name: " },
 		{ "addr.type=inet,addr.host=localhost,addr.port=1,addr.numeric=on", 0, "host localhost: " },
 		{ "addr.type=inet,addr.host=::1,addr.port=1,addr.ipv6=off,addr.ipv4=off", 0, "one of them is needed" },
 		{ "addr.type=inet,addr.host=::1,addr.port=1,addr.to=2", 0, "for those who listen" },

@@ -21,10 +21,10 @@
 
 static uint8_t frame[70000];
 
-static struct guest *must(void)
+static struct guest *must(const char *options)
 {
 	struct error err = { "" };
-	struct guest *g = guest_new("", &err);
+	struct guest *g = guest_new(options, &err);
 
 	if (!g)
 		print_error("%s\n", err.msg);
@@ -99,6 +99,19 @@ static int host_listener(uint16_t *port)
 	return fd;
 }
 
+/* Not waited for. */
+static int dial(uint16_t port)
+{
+	struct sockaddr_in a = { .sin_family = AF_INET,
+				 .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
+				 .sin_port = htons(port) };
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+	assert_true(fd >= 0);
+	assert_true(connect(fd, (struct sockaddr *)&a, sizeof(a)) == 0 || errno == EINPROGRESS);
+	return fd;
+}
+
 static bool segment_came(struct guest *g, void *arg)
 {
 	return find_ipv4(g, 6, *(uint16_t *)arg) != NULL;
@@ -146,7 +159,7 @@ static bool send_holes(struct guest *g, const struct tcp *t, long *most)
 
 static void test_memory(void **state)
 {
-	struct guest *g = must();
+	struct guest *g = must("");
 	uint16_t port;
 	int listener = host_listener(&port);
 
@@ -226,7 +239,7 @@ static bool few_sockets(struct guest *g, void *arg)
 /* Flows as long as there are descriptors, the next ones are refused and told so; when some end others have room. */
 static void test_sockets(void **state)
 {
-	struct guest *g = must();
+	struct guest *g = must("");
 	uint16_t port[LISTENERS];
 	int listener[LISTENERS];
 	struct tcp one_more = { HOST_IP, 50000, 0, 1000, 0 };
@@ -263,6 +276,71 @@ static void test_sockets(void **state)
 	guest_free(g);
 }
 
+/* Pings and questions to the name server, each from another: bounded, and it lives on. */
+static void test_pings_and_questions(void **state)
+{
+	static const uint8_t question[] = { 0, 1, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0, 1, 'x', 0, 0, 1, 0, 1 };
+	struct guest *g = must("");
+	json_int_t most = 0;
+
+	(void)state;
+	assert_true(answers(g));
+	for (unsigned i = 0; i < 10000; i++) {
+		size_t len = build_ping(frame, HOST_IP, 1, 56);
+
+		frame[38] = (uint8_t)(i >> 8); /* the identifier; its checksum is put right on the way */
+		frame[39] = (uint8_t)i;
+		while (!guest_send(g, frame, len))
+			guest_run(g, 1);
+		len = build_udp(frame, DNS_IP, (uint16_t)(20000 + i), 53, question, sizeof(question));
+		while (!guest_send(g, frame, len))
+			guest_run(g, 1);
+		if (i % 16 == 0) {
+			guest_run(g, 0);
+			guest_clear(g);
+			most = MAX(most, fact(g, "sockets"));
+		}
+	}
+	assert_true(answers(g));
+	assert_int_equal(counter_get(&g->user->rx.dropped[NET_DROP_PREFILTER]), 0);
+	assert_int_equal(fact(g, "restarts"), 0);
+	guest_free(g);
+}
+
+#define RULES 1000
+
+/* So many forwards, and each leads to the guest. */
+static void test_forwards(void **state)
+{
+	static char options[RULES * 32];
+	struct guest *g;
+	json_t *o, *list;
+	size_t len = 0;
+
+	(void)state;
+	for (unsigned i = 0; i < RULES; i++)
+		len += (size_t)snprintf(options + len, sizeof(options) - len, "%shostfwd=tcp:127.0.0.1:0-:%u",
+					i ? "," : "", i + 1);
+	g = must(options);
+	assert_true(answers(g));
+	o = net_describe(g->user);
+	list = json_object_get(o, "hostfwd");
+	assert_int_equal(json_array_size(list), RULES);
+	for (unsigned i = 0; i < RULES; i += 111) {
+		const char *port = strstr(json_string_value(json_array_get(list, i)), "(port ");
+		uint16_t guest_port = (uint16_t)(i + 1);
+		int fd;
+
+		assert_non_null(port);
+		fd = dial((uint16_t)atoi(port + 6));
+		guest_clear(g);
+		assert_true(guest_until(g, segment_came, &guest_port, 10000));
+		close(fd);
+	}
+	json_decref(o);
+	guest_free(g);
+}
+
 /* A lower limit that vwire was started with stays, and is a limit all the same. The last test: it stays here, too. */
 static void test_lower_limit(void **state)
 {
@@ -280,7 +358,7 @@ static void test_lower_limit(void **state)
 	if (SANITIZED)
 		skip();
 	assert_int_equal(setrlimit(RLIMIT_DATA, &low), 0);
-	g = must();
+	g = must("");
 	assert_true(answers(g));
 	snprintf(path, sizeof(path), "/proc/%d/limits", (int)fact(g, "helper"));
 	f = fopen(path, "r");
@@ -310,6 +388,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_teardown(test_memory, guest_teardown),
 		cmocka_unit_test_teardown(test_sockets, guest_teardown),
+		cmocka_unit_test_teardown(test_pings_and_questions, guest_teardown),
+		cmocka_unit_test_teardown(test_forwards, guest_teardown),
 		cmocka_unit_test_teardown(test_lower_limit, guest_teardown),
 	};
 

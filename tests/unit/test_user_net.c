@@ -523,9 +523,11 @@ static void test_hostfwd(void **state)
 static void test_hostfwd_at_run_time(void **state)
 {
 	uint16_t port = free_port(SOCK_STREAM);
+	struct tcp t = { .port = 80, .seq = 5000 };
 	struct guest *g = must("");
 	struct error err;
 	char rule[64], remove[64];
+	int fd;
 
 	(void)state;
 	snprintf(rule, sizeof(rule), "tcp:127.0.0.1:%u-:80", port);
@@ -533,7 +535,12 @@ static void test_hostfwd_at_run_time(void **state)
 	assert_int_equal(user_hostfwd_add(g->user, rule, &err), 0);
 	hostfwd_tcp(g, port);
 	assert_int_equal(user_hostfwd_add(g->user, rule, &err), -EEXIST);
+	fd = host_connect(SOCK_STREAM, port);
+	accept_in(g, &t);
 	assert_int_equal(user_hostfwd_remove(g->user, remove, &err), 0);
+	/* What is connected stays, nobody else comes. */
+	receive_stream(g, &t, fd, 100000);
+	close(fd);
 	assert_int_equal(user_hostfwd_remove(g->user, remove, &err), -ENOENT);
 	close(host_socket(SOCK_STREAM, &port));
 	guest_free(g);
@@ -682,41 +689,58 @@ static size_t build_syn6(uint8_t *f, const char *to, uint16_t port)
 	return build_ip6(f, 6, 16, self6, dst, syn, sizeof(syn));
 }
 
-static int host_socket6(uint16_t *port)
+static size_t build_udp6(uint8_t *f, const char *to, uint16_t port)
+{
+	uint8_t udp[9] = { 0x9c, 0x41, (uint8_t)(port >> 8), (uint8_t)port, 0, sizeof(udp), [8] = 'x' }, dst[16];
+
+	assert_int_equal(inet_pton(AF_INET6, to, dst), 1);
+	return build_ip6(f, 17, 6, self6, dst, udp, sizeof(udp));
+}
+
+static int host_socket6(int type, uint16_t *port)
 {
 	struct sockaddr_in6 a = { .sin6_family = AF_INET6, .sin6_addr = IN6ADDR_LOOPBACK_INIT };
 	socklen_t len = sizeof(a);
-	int fd = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	int fd = socket(AF_INET6, type | SOCK_CLOEXEC, 0);
 
 	if (fd < 0 || bind(fd, (struct sockaddr *)&a, sizeof(a)))
 		skip(); /* a host without IPv6 */
 	assert_int_equal(getsockname(fd, (struct sockaddr *)&a, &len), 0);
-	assert_int_equal(listen(fd, 8), 0);
+	if (type == SOCK_STREAM)
+		assert_int_equal(listen(fd, 8), 0);
 	*port = ntohs(a.sin6_port);
 	return fd;
 }
 
-/* By IPv6 the guest reaches a server on the host, and with restrict=on it does not. */
-static void test_tcp6(void **state)
+/* By IPv6 the guest reaches servers on the host, and with restrict=on it does not. */
+static void test_inet6(void **state)
 {
 	static const char *const targets[] = { "fec0::2",     "::1",	 "fec0::3",	     "fe80::2",
 					       "2001:db8::1", "fc00::1", "::ffff:127.0.0.1", "::" };
-	uint16_t port;
-	int fd = host_socket6(&port);
+	uint16_t port, udp_port;
+	int fd = host_socket6(SOCK_STREAM, &port), udp = host_socket6(SOCK_DGRAM, &udp_port);
 	struct guest *g = must("");
+	char byte;
 
 	(void)state;
 	introduce6(g);
 	assert_true(guest_send(g, frame, build_syn6(frame, "fec0::2", port)));
 	assert_true(guest_until(g, readable, &fd, 5000));
 	close(accept(fd, NULL, NULL));
+	assert_true(guest_send(g, frame, build_udp6(frame, "fec0::2", udp_port)));
+	assert_true(guest_until(g, readable, &udp, 5000));
+	assert_int_equal(read(udp, &byte, 1), 1);
 	guest_free(g);
 	g = must("restrict=on");
 	introduce6(g);
-	for (unsigned i = 0; i < ARRAY_SIZE(targets); i++)
+	for (unsigned i = 0; i < ARRAY_SIZE(targets); i++) {
 		assert_true(guest_send(g, frame, build_syn6(frame, targets[i], port)));
+		assert_true(guest_send(g, frame, build_udp6(frame, targets[i], udp_port)));
+	}
 	guest_run(g, 300);
 	assert_false(readable(g, &fd));
+	assert_false(readable(g, &udp));
+	close(udp);
 	close(fd);
 	guest_free(g);
 }
@@ -1352,7 +1376,7 @@ int main(void)
 		cmocka_unit_test_teardown(test_any_port, guest_teardown),
 		cmocka_unit_test_teardown(test_port_in_use, guest_teardown),
 		cmocka_unit_test_teardown(test_restrict, guest_teardown),
-		cmocka_unit_test_teardown(test_tcp6, guest_teardown),
+		cmocka_unit_test_teardown(test_inet6, guest_teardown),
 		cmocka_unit_test_teardown(test_fragments, guest_teardown),
 		cmocka_unit_test_teardown(test_address_told_while_talking, guest_teardown),
 		cmocka_unit_test_teardown(test_prefilter, guest_teardown),

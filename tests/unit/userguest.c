@@ -83,7 +83,7 @@ static int add_netdev(struct loop *l, const char *options, struct error *err)
 {
 	static const struct netdev_type *const types[] = { &user_netdev, NULL };
 	struct opt_list list;
-	char text[4096];
+	static char text[65536];
 	int rc;
 
 	snprintf(text, sizeof(text), "user,id=net0%s%s", *options ? "," : "", options);
