@@ -5,13 +5,14 @@
  *
  *	e1000.c		life, properties, models, net client
  *	e1000_regs.c	the register file, resets
- *	e1000_intr.c	causes, mask, moderation (13.4.17 to 13.4.21, 13.4.30, 13.4.44)
- *	e1000_phy.c	MDIC, the PHY's registers, autonegotiation, the link (chapter 8)
+ *	e1000_intr.c	causes, mask, moderation (13.4.17 to 13.4.21; delays: 13.4.30, .31, .41, .44)
+ *	e1000_phy.c	MDIC, the PHY's registers, autonegotiation, the link (chapters 8 and 11)
  *	e1000_eeprom.c	EECD, EERD, what the EEPROM holds (chapter 5)
  *	e1000_rx.c	wire to guest (3.2)
  *	e1000_rxsum.c	receive checksums (3.2.9)
  *	e1000_filter.c	which frames are the guest's (3.2.1)
- *	e1000_tx.c	guest to wire (3.3 to 3.5)
+ *	e1000_flow.c	PAUSE frames (8.7.3, 8.7.4)
+ *	e1000_tx.c	guest to wire (3.3 to 3.6)
  *	e1000_txdesc.c	one frame of the transmit ring, out of its descriptors
  *	e1000_stats.c	statistics (13.7)
  *	e1000_state.c	what a copy elsewhere needs to go on
@@ -164,6 +165,7 @@ enum {
 	E1000_TIMER_TADV,
 	E1000_TIMER_PATIENCE,
 	E1000_TIMER_NEGOTIATION,
+	E1000_TIMER_PAUSE,
 	E1000_TIMERS
 };
 
@@ -214,6 +216,8 @@ struct e1000 {
 	counter stat[E1000_STATS];
 	uint64_t stat_base[E1000_STATS]; /* control mutex: what was read, or cleared */
 
+	struct timer pause;  /* transmission stands still until then; the loop's */
+	_Atomic bool paused; /* it does */
 	struct post rx_post, tx_post;
 	struct e1000_rx rx;
 	struct e1000_tx tx;
@@ -265,7 +269,7 @@ void e1000_complain(struct e1000 *e, const char *what);
 void e1000_regs_init(struct e1000 *e);	     /* the regions; once, before the BARs are added */
 void e1000_regs_reset(struct e1000 *e);	     /* registers to their values after reset; nothing runs */
 bool e1000_regs_sane(const struct e1000 *e); /* could words that came from outside be the registers'? */
-void e1000_load_address(struct e1000 *e);    /* RAL0/RAH0 from the EEPROM (5.3) */
+void e1000_load_address(struct e1000 *e);    /* RAL0/RAH0 from the EEPROM */
 void e1000_software_reset(struct e1000 *e);  /* CTRL.RST; control mutex */
 
 /* ---- e1000_intr.c ---- */
@@ -324,6 +328,21 @@ static inline void e1000_stat(struct e1000 *e, unsigned off, uint64_t n)
 /* ---- e1000_filter.c; loop ---- */
 /* Judge a frame by a copy of its first 18 bytes. NET_OK: info's status has PIF, VP and the tag, strip. */
 enum net_drop e1000_filter(const struct e1000 *e, const uint8_t head[18], size_t len, struct e1000_rx_info *info);
+
+/* ---- e1000_flow.c; loop ---- */
+#define E1000_QUANTUM_NS 512u /* of PAUSE's time */
+
+enum e1000_control {
+	CONTROL_NONE,  /* a frame like others */
+	CONTROL_TAKEN, /* it ends here */
+	CONTROL_SEEN,  /* counted, and a frame like others */
+	CONTROL_PASS,  /* counted, and passed whatever the filters say */
+};
+
+void e1000_flow_init(struct e1000 *e);
+void e1000_flow_reset(struct e1000 *e);
+/* A frame's first 18 bytes, with CTRL.RFCE on: is it one of flow control? What it asks for is done. */
+enum e1000_control e1000_flow(struct e1000 *e, const uint8_t head[18]);
 
 /* ---- e1000_rxsum.c; loop ---- */
 /* The checksums of a frame of len bytes, without CRC and without a tag that is stripped, into info. */

@@ -20,9 +20,9 @@ enum {
 	WORD_SUM = 0x3f,
 };
 
-/* Signature 01, ids are loaded, power management (5.6.9). */
+/* Signature 01, ids are loaded, power management (word 0Ah). */
 #define CONTROL_1 0x400b
-/* PAUSE may be advertised both ways (5.6.13). */
+/* PAUSE may be advertised both ways (word 0Fh). */
 #define CONTROL_2 0x3000
 
 void e1000_eeprom_init(struct e1000 *e)

@@ -12,7 +12,7 @@
 #define E1000_REG_END	0xa000 /* behind the last register that holds anything */
 #define E1000_REG_WORDS (E1000_REG_END / 4)
 
-/* ---- offsets (table 13-2) ---- */
+/* ---- offsets (13.4 to 13.7) ---- */
 enum {
 	E1000_CTRL = 0x0000,
 	E1000_CTRL_DUP = 0x0004,
@@ -95,6 +95,9 @@ enum {
 	E1000_CRCERRS = 0x4000, /* the first one */
 	E1000_MPC = 0x4010,
 	E1000_RLEC = 0x4040,
+	E1000_XONRXC = 0x4048,
+	E1000_XOFFRXC = 0x4050,
+	E1000_FCRUC = 0x4058,
 	E1000_PRC64 = 0x405c,
 	E1000_GPRC = 0x4074,
 	E1000_BPRC = 0x4078,
@@ -134,6 +137,7 @@ enum {
 #define CTRL_FRCSPD   BIT32(11)
 #define CTRL_FRCDPX   BIT32(12)
 #define CTRL_RST      BIT32(26)
+#define CTRL_RFCE     BIT32(27)
 #define CTRL_VME      BIT32(30)
 #define CTRL_PHY_RST  BIT32(31)
 
@@ -141,6 +145,7 @@ enum {
 
 #define STATUS_FD	BIT32(0)
 #define STATUS_LU	BIT32(1)
+#define STATUS_TXOFF	BIT32(4)
 #define STATUS_SPEED(s) ((uint32_t)(s) << 6)
 #define STATUS_ASDV(s)	((uint32_t)(s) << 8)
 
@@ -185,6 +190,8 @@ enum {
 #define RCTL_VFE      BIT32(18)
 #define RCTL_CFIEN    BIT32(19)
 #define RCTL_CFI      BIT32(20)
+#define RCTL_DPF      BIT32(22)
+#define RCTL_PMCF     BIT32(23)
 #define RCTL_BSEX     BIT32(25)
 #define RCTL_SECRC    BIT32(26)
 

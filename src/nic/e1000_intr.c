@@ -6,7 +6,7 @@
  * drives the pin to what they say, and looks again until they agree, so the last one to look has it right.
  *
  * ITR (13.4.18) puts a time between two assertions of the pin: until it is over the cause waits in ICR, and a timer of
- * the loop, which owns it, drives the pin. The four delay timers (13.4.30, .32, .44, .46) hold a cause itself back: a
+ * the loop, which owns it, drives the pin. The four delay timers (13.4.30, .31, .41, .44) hold a cause itself back: a
  * packet timer that each frame (or status report) starts anew, and an absolute one that the first of them starts. All
  * know only the VM's time.
  *

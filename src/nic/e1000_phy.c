@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * e1000: the PHY (chapter 8 and 13.4.8; IEEE 802.3 clauses 22, 28 and 40) and the link.
+ * e1000: the PHY (chapters 8 and 11, MDIC; IEEE 802.3 clauses 22, 28 and 40) and the link.
  *
  * The PHY is the one inside the chip, at address 1 of MDIC's bus: a Marvell 88E1011 in the 82540 and 82545, an 88E1000
  * beside the 82544. Its partner at the other end of the wire can do all speeds and duplex modes, and no PAUSE.
@@ -105,7 +105,8 @@ uint32_t e1000_status(const struct e1000 *e)
 	unsigned speed = ctrl & CTRL_FRCSPD ? MIN(CTRL_SPEED(ctrl), 2u) : m.speed;
 	bool full = ctrl & CTRL_FRCDPX ? ctrl & CTRL_FD : m.full;
 
-	v = STATUS_SPEED(speed) | STATUS_ASDV(m.speed) | (full ? STATUS_FD : 0);
+	v = STATUS_SPEED(speed) | STATUS_ASDV(m.speed) | (full ? STATUS_FD : 0) |
+	    (atomic_load(&e->paused) ? STATUS_TXOFF : 0);
 	return is_up(e) && (ctrl & CTRL_SLU) ? v | STATUS_LU : v;
 }
 
@@ -264,7 +265,7 @@ static void phy_write(struct e1000 *e, unsigned r, uint16_t v)
 		put(e, r, v);
 }
 
-/* 13.4.8. Who is not there pulls nothing: an error. */
+/* Who is not there pulls nothing: an error. */
 uint32_t e1000_mdic(struct e1000 *e, uint32_t v)
 {
 	unsigned op = v >> 26 & 3, address = v >> 21 & 31, r = v >> 16 & 31;

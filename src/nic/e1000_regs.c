@@ -3,10 +3,10 @@
  * e1000: the register file (chapter 13), as a table: where, what it holds after a reset, which bits can be written, and
  * what else an access does. Registers that are not in the table read as 0.
  *
- * Registers are 32 bits wide and to be read and written whole (13.2). A shorter read shows its part of the word, with
+ * Registers are 32 bits wide and to be read and written whole. A shorter read shows its part of the word, with
  * all effects of a read; a shorter write does nothing.
  *
- * The I/O BAR (13.3) has two registers: IOADDR holds the offset of the register that IODATA reads and writes.
+ * The I/O BAR (13.2.2) has two registers: IOADDR holds the offset of the register that IODATA reads and writes.
  */
 #include "base/sched.h"
 #include "nic/e1000.h"
@@ -195,7 +195,7 @@ static void write_delay(struct e1000 *e, unsigned off, uint32_t v)
 		loop_post(e->loop, &e->flush_post);
 }
 
-/* What receive does not have, transmit has: 64 KiB in all (13.4.13). */
+/* What receive does not have, transmit has: 64 KiB in all (13.4.16). */
 static uint32_t read_pba(struct e1000 *e, unsigned off)
 {
 	uint32_t rx = e1000_get(e, off);
@@ -342,7 +342,7 @@ static const struct reg *reg_at(unsigned off)
 	return row ? &regs[row - 1] : NULL;
 }
 
-/* Registers of the 82542 that answer at their old places too (table 13-2, "alias"). */
+/* Registers of the 82542 that answer at their old places too (chapter 13, "alias"). */
 static unsigned resolve(unsigned off)
 {
 	static const struct {
@@ -548,6 +548,7 @@ static void stop_all(void *arg)
 	e1000_rx_refresh(e);
 	e1000_tx_refresh(e);
 	e1000_intr_reset(e);
+	e1000_flow_reset(e);
 	e->rx.took = false;
 	e->rx.causes = 0;
 	e->complained = false;

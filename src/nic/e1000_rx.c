@@ -20,7 +20,7 @@
  * frame needs that is let in: Linux's driver has buffers of 1522 bytes where the register says 2048, for without LPE no
  * frame is longer, and behind them is other memory.
  *
- * A descriptor whose address is null, or not RAM, is used up and holds no byte (3.2.2).
+ * A descriptor whose address is null, or not RAM, is used up and holds no byte.
  *
  * The wire carries no CRC, so where the driver does not have it stripped it is made.
  */
@@ -212,10 +212,16 @@ static void peek(const struct e1000_rx *rx, size_t len, uint8_t head[18])
 static enum net_drop judge(struct e1000 *e, size_t len, const uint8_t *head, struct e1000_rx_info *info)
 {
 	size_t whole = MAX(len, (size_t)ETH_MIN_LEN) + E1000_CRC_LEN;
-	enum net_drop why = e1000_filter(e, head, len, info);
+	enum e1000_control control = CONTROL_NONE;
+	enum net_drop why;
 	bool fits = whole <= (e1000_get(e, E1000_RCTL) & RCTL_LPE ? E1000_RX_FRAME_MAX : LONG_LEN);
 
-	e1000_count_rx(e, whole, head, !why && fits);
+	if (unlikely(e1000_get(e, E1000_CTRL) & CTRL_RFCE))
+		control = e1000_flow(e, head);
+	why = control == CONTROL_TAKEN ? NET_DROP_FILTER_MAC : e1000_filter(e, head, len, info);
+	if (unlikely(control == CONTROL_PASS))
+		why = NET_OK;
+	e1000_count_rx(e, whole, head, !why && fits && !control);
 	if (why || fits)
 		return why;
 	e1000_stat(e, E1000_ROC, 1);

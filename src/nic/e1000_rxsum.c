@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * e1000: receive checksums (3.2.9, 13.5.1 "RXCSUM"): the sum of the packet from PCSS on, in every descriptor, and, where
+ * e1000: receive checksums (3.2.9, RXCSUM): the sum of the packet from PCSS on, in every descriptor, and, where
  * RXCSUM has them on, the IPv4 header's and TCP's or UDP's, judged.
  *
  * Headers are judged by a copy; the payload is summed where it lies, in the guest's buffers: a guest that changes it

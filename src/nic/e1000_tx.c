@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * e1000, guest to wire (3.3 to 3.5).
+ * e1000, guest to wire (3.3 to 3.6).
  *
  * A write of TDT wakes the loop, which collects up to 64 frames out of the ring (e1000_txdesc.c), hands them to the peer
  * as one batch, reports the status of their descriptors, moves TDH and raises one interrupt. What the peer has no room
@@ -245,7 +245,8 @@ static bool look_at_ring(struct e1000 *e)
 {
 	struct e1000_tx *t = &e->tx;
 
-	if (!t->ring || t->blocked || e->quiet || e->stopped || !(e1000_get(e, E1000_TCTL) & TCTL_EN))
+	if (!t->ring || t->blocked || e->quiet || e->stopped || atomic_load(&e->paused) ||
+	    !(e1000_get(e, E1000_TCTL) & TCTL_EN))
 		return false;
 	t->tail = e1000_tail(e, true);
 	if (likely(t->tail < t->count))

@@ -222,7 +222,7 @@ static void cut(struct work *w, size_t len)
 	w->f->len = (uint32_t)len;
 }
 
-/* 3.3.9: four bytes behind the addresses. */
+/* Four bytes behind the addresses. */
 static void insert_tag(struct work *w, uint16_t tag)
 {
 	struct frame *f = w->f;
@@ -238,7 +238,7 @@ static void insert_tag(struct work *w, uint16_t tag)
 	f->meta.hdr_len = (uint16_t)(f->meta.hdr_len + (f->meta.gso ? TAG_LEN : 0));
 }
 
-/* ---- checksums (3.5) ---- */
+/* ---- checksums (3.6) ---- */
 
 /* Bytes that a checksum is asked for: [start, stop), stored at `at`. */
 struct range {
@@ -304,7 +304,7 @@ static bool ask_sum(struct work *w, unsigned css, unsigned cso, unsigned cse)
 	return true;
 }
 
-/* ---- segmentation (3.4, 3.5) ---- */
+/* ---- segmentation (3.5) ---- */
 
 static unsigned l3_of(const struct work *w, unsigned *type)
 {

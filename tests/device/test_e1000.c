@@ -823,6 +823,71 @@ static void filters(void **state)
 	eg_read(g, E1000_ICR);
 }
 
+static int control_frame(const uint8_t *to, unsigned opcode, unsigned time)
+{
+	memset(frame, 0, 60);
+	memcpy(frame, to, 6);
+	frame[6] = 2;
+	put16(frame + 12, 0x8808);
+	put16(frame + 14, opcode);
+	put16(frame + 16, time);
+	return wire_give(frame, 60);
+}
+
+/* PAUSE frames stop transmission where the driver wants that; they are counted, and go no further. */
+static void flow_control(void **state)
+{
+	static const uint8_t group[6] = { 1, 0x80, 0xc2, 0, 0, 1 };
+
+	(void)state;
+	eg_up(g, 64, EG_RCTL);
+	/* RFCE is off: a frame like others. */
+	assert_int_equal(control_frame(group, 1, 1000), NET_OK);
+	assert_int_equal(eg_read(g, E1000_XOFFRXC), 0);
+	assert_int_equal(eg_read(g, E1000_GPRC), 1);
+	eg_write(g, E1000_CTRL, CTRL_SLU | CTRL_RFCE);
+	assert_int_equal(control_frame(group, 1, 1000), NET_DROP_FILTER_MAC);
+	assert_int_equal(eg_read(g, E1000_XOFFRXC), 1);
+	assert_int_equal(eg_read(g, E1000_GPRC), 0);
+	assert_int_equal(eg_read(g, E1000_TPR), 2);
+	assert_true(eg_read(g, E1000_STATUS) & STATUS_TXOFF);
+	for_us(frame, 100, 1);
+	eg_send(g, frame, 100, TXD_RS);
+	eg_tx_kick(g);
+	eg_step(g, 1000 * 512 - 1);
+	assert_int_equal(wire->n_got, 0);
+	eg_step(g, 1);
+	assert_int_equal(wire->n_got, 1);
+	assert_false(eg_read(g, E1000_STATUS) & STATUS_TXOFF);
+	/* To its own address: it is seen too, unless DPF is set. XON ends it at once. */
+	assert_int_equal(control_frame(our_mac, 1, 0xffff), NET_OK);
+	eg_send(g, frame, 100, TXD_RS);
+	eg_tx_kick(g);
+	assert_int_equal(wire->n_got, 1);
+	eg_write(g, E1000_RCTL, EG_RCTL | RCTL_EN | RCTL_DPF);
+	assert_int_equal(control_frame(our_mac, 1, 0), NET_DROP_FILTER_MAC);
+	assert_int_equal(wire->n_got, 2);
+	assert_int_equal(eg_read(g, E1000_XOFFRXC), 1);
+	assert_int_equal(eg_read(g, E1000_XONRXC), 1);
+	/* Another opcode: by the filters, or past them. */
+	eg_write(g, E1000_RCTL, RCTL_SECRC | RCTL_EN);
+	assert_int_equal(control_frame(group, 2, 7), NET_DROP_FILTER_MAC);
+	eg_write(g, E1000_RCTL, RCTL_SECRC | RCTL_EN | RCTL_PMCF);
+	assert_int_equal(control_frame(group, 2, 7), NET_OK);
+	assert_int_equal(eg_read(g, E1000_FCRUC), 2);
+	/* Neither address, another type: nothing of the kind. A reset ends a pause. */
+	assert_int_equal(control_frame((const uint8_t[6]){ 1, 0x80, 0xc2, 0, 0, 2 }, 1, 9), NET_DROP_FILTER_MAC);
+	assert_int_equal(eg_read(g, E1000_XOFFRXC), 0);
+	assert_int_equal(control_frame(group, 1, 0xffff), NET_DROP_FILTER_MAC);
+	eg_up(g, 64, EG_RCTL);
+	assert_false(eg_read(g, E1000_STATUS) & STATUS_TXOFF);
+	for_us(frame, 100, 1);
+	eg_send(g, frame, 100, TXD_RS);
+	eg_tx_kick(g);
+	assert_int_equal(wire->n_got, 3);
+	eg_read(g, E1000_ICR);
+}
+
 static void vlan_strip(void **state)
 {
 	static const uint32_t sizes[] = { 0, 3u << 16 };
@@ -1346,35 +1411,21 @@ static void statistics(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(register_masks),
-		TEST(ways_to_a_register),
-		TEST(sweep),
-		TEST(sweep_io),
-		TEST(eeprom),
-		cmocka_unit_test(phy_ids),
-		TEST(mdic),
-		TEST(link_state),
-		TEST(causes),
-		TEST(throttled),
-		TEST(delayed_rx),
-		TEST(delayed_tx),
-		TEST(resets),
-		TEST(bus_master),
-		TEST(buffer_sizes),
-		TEST(no_buffers),
-		TEST(overrun),
-		TEST(filters),
-		TEST(vlan_strip),
-		TEST(rx_checksums),
-		TEST(legacy),
-		TEST(no_room),
-		TEST(checksums),
-		TEST(segmentation),
-		TEST(vlan_insert),
-		TEST(vlan_in_pieces),
-		TEST(legacy_in_pieces),
-		TEST(loopback),
-		TEST(loopback_of_linux),
+		TEST(register_masks), TEST(ways_to_a_register),
+		TEST(sweep),	      TEST(sweep_io),
+		TEST(eeprom),	      cmocka_unit_test(phy_ids),
+		TEST(mdic),	      TEST(link_state),
+		TEST(causes),	      TEST(throttled),
+		TEST(delayed_rx),     TEST(delayed_tx),
+		TEST(resets),	      TEST(bus_master),
+		TEST(buffer_sizes),   TEST(no_buffers),
+		TEST(overrun),	      TEST(filters),
+		TEST(flow_control),   TEST(vlan_strip),
+		TEST(rx_checksums),   TEST(legacy),
+		TEST(no_room),	      TEST(checksums),
+		TEST(segmentation),   TEST(vlan_insert),
+		TEST(vlan_in_pieces), TEST(legacy_in_pieces),
+		TEST(loopback),	      TEST(loopback_of_linux),
 		TEST(statistics),
 	};
 
