@@ -50,3 +50,24 @@ void fresh_clear(void)
 	}
 	turn++;
 }
+
+static bool excepted(const char *name, const char *const *but)
+{
+	while (*but && strncmp(name, *but, strlen(*but)) != 0)
+		but++;
+	return *but;
+}
+
+void fresh_expect(const struct state_table *t, const void *now, const void *then, const char *const *but)
+{
+	for (unsigned i = 0; i < t->n; i++) {
+		const struct state_field *f = &t->field[i];
+		size_t len = (size_t)f->width * f->count;
+
+		if (f->behind || excepted(f->name, but) ||
+		    !memcmp((const uint8_t *)now + f->offset, (const uint8_t *)then + f->offset, len))
+			continue;
+		fprintf(stderr, "%s: %s is another one after a reset\n", t->name, f->name);
+		abort();
+	}
+}

@@ -12,6 +12,7 @@
 #define TESTS_FUZZ_FRESH_H
 
 #include "mem/ram.h"
+#include "object/state.h"
 
 /* Once: log writes to this RAM, all of which is zero. */
 void fresh_start(struct ram *r);
@@ -20,5 +21,11 @@ void fresh_mark(uint64_t gpa, uint64_t len);
 void fresh_mark_host(const void *host, size_t len); /* if that is in RAM */
 /* Behind an input: all of RAM is zero again. */
 void fresh_clear(void);
+
+/*
+ * All fields of the table, but those whose names begin with one of `but` (ends with NULL), are in `now` as they are in
+ * `then`; aborts with a field's name.
+ */
+void fresh_expect(const struct state_table *t, const void *now, const void *then, const char *const *but);
 
 #endif
