@@ -21,6 +21,11 @@
  * own window, no copy) is taken only while what the giver may give is a subset of what the taker takes; else, and
  * while old frames may still wait after an offload change, the window is host scratch and delivery is a copy.
  *
+ * A NIC without offloads is better served by a giver that has them: one frame of 64 KiB that the core cuts costs a
+ * fraction of 45 that the host's kernel cuts and hands over one by one. Such a NIC says in `wants` what its peer is to
+ * give all the same. It lends its own window still (`mixed`): a frame that it can take as it is, or that lacks but a
+ * checksum, stays where it was read to; one that is to be cut is copied out of the window first.
+ *
  * Nobody is entered twice: a wake is posted to the end of the turn.
  *
  * A filter (net/filter.h) is two clients, each the other's `through`, that stand between the two ends of a wire: what
@@ -125,6 +130,7 @@ struct net_client {
 
 	/* capabilities: set before net_client_add(); `takes` changes by net_takes_changed() only */
 	uint32_t takes;	    /* offload bits it can take from its peer */
+	uint32_t wants;	    /* of a NIC: what it cannot take, but its peer had better give, for the core to finish */
 	uint32_t gives;	    /* offload bits that frames it gives may need */
 	uint32_t max_frame; /* largest frame it takes; NET_FRAME_MAX if any */
 	uint32_t passes;    /* of a filter: offloads of the taker behind it that it hands on */
@@ -136,6 +142,7 @@ struct net_client {
 	struct post link_post;
 	bool sends;    /* net_send may go straight to the peer */
 	bool direct;   /* lend gives the peer's own window */
+	bool mixed;    /* so it does, and what the peer does not take is finished when it is taken */
 	bool draining; /* frames from before an offload change may wait */
 	unsigned wake_bits;
 	struct sleep_hook wake_hook;

@@ -98,6 +98,14 @@ static uint16_t csum_of(uint64_t sum)
 	return c ? c : 0xffff;
 }
 
+uint16_t offload_csum(const struct iovec *iov, unsigned cnt, size_t len, const struct frame_meta *m)
+{
+	struct iov_cur from = iov_cur(iov, cnt);
+
+	iov_skip(&from, m->csum_start);
+	return csum_of(csum_add_iov(0, &from, len - m->csum_start));
+}
+
 /* ---- headers ---- */
 
 static enum net_drop parse_ip4(struct offload_ctx *x, size_t have, uint8_t *proto)
@@ -361,6 +369,7 @@ static void set_l4_csum(const struct offload_ctx *x, uint8_t *h, struct iov_cur 
 	} else {
 		memset(field, 0, 2);
 		c = csum_of(csum_add_iov(csum_add(sum, h + x->l4, x->l4_end - x->l4), &payload, n));
+		m->data_valid = true;
 	}
 	memcpy(field, &c, 2);
 }
@@ -451,7 +460,7 @@ static size_t payload_of(const struct offload_ctx *x, unsigned i)
 static unsigned make_whole(struct offload_ctx *x, struct batch *out)
 {
 	struct frame *f = &out->frame[0];
-	struct iov_cur cur = iov_cur(x->iov, x->cnt), from = cur;
+	struct iov_cur cur = iov_cur(x->iov, x->cnt);
 	size_t at = (size_t)x->meta.csum_start + x->meta.csum_offset;
 
 	*f = (struct frame){ .meta = x->meta, .iov = 1, .len = (uint32_t)x->len };
@@ -459,8 +468,7 @@ static unsigned make_whole(struct offload_ctx *x, struct batch *out)
 		f->cnt = refer(x, 1, &cur, x->len);
 		return 1;
 	}
-	iov_skip(&from, x->meta.csum_start);
-	x->filled = csum_of(csum_add_iov(0, &from, x->len - x->meta.csum_start));
+	x->filled = offload_csum(x->iov, x->cnt, x->len, &x->meta);
 	f->cnt = refer(x, 1, &cur, at);
 	x->arena[1 + f->cnt++] = (struct iovec){ &x->filled, 2 };
 	iov_skip(&cur, 2);

@@ -14,6 +14,12 @@
 
 #include "net/frame.h"
 
+/*
+ * The checksum that a frame with needs_csum and no segmentation is to have, as it is stored at csum_start + csum_offset;
+ * both lie within len. The bytes in its place count.
+ */
+uint16_t offload_csum(const struct iovec *iov, unsigned cnt, size_t len, const struct frame_meta *m);
+
 /* Scratch for one frame under way: headers of up to NET_BATCH segments and an iovec arena. Allocated once. */
 struct offload_ctx;
 struct offload_ctx *offload_new(void);

@@ -7,6 +7,11 @@
  * peer's own. Everything else goes the long way, through one point (cross()): judge the frame, lower it (net/offload.h;
  * a frame that needs nothing is "lowered" to itself), hand over what comes out.
  *
+ * `mixed`: the giver gives what the taker does not take, because that one asked for it (client.h: wants). The window is
+ * the taker's own as long as frames come that fit it, or that lack a checksum, which is filled in where they lie. One
+ * that is to be cut is copied into host scratch and takes the long way from there; while such frames come, the window
+ * is host scratch at once. Nothing is decided by what lies in guest memory: a checksum is a sum, whatever of.
+ *
  * Holding. Lowering turns one frame into many, and the taker may have room for some of them only. The giver's frame is
  * then done with: the rest stays in the lowering context (c->scratch), copied to host memory, counted in tx.held, and
  * goes first when there is room. At most one frame is held; meanwhile the short ways are shut, and nothing more is
@@ -23,14 +28,19 @@
 #include "base/iov.h"
 #include "net/offload.h"
 
-#define PUSH_MAX (4 * NET_BATCH) /* frames that one frame is cut into, in one go */
+#define MIXED_WANT 9018		   /* bytes of the taker's own window, at most, where longer frames are to be cut */
+#define PUSH_MAX   (4 * NET_BATCH) /* frames that one frame is cut into, in one go */
 
 struct net_scratch {
 	struct offload_ctx *x;
-	struct batch out;		   /* what the context makes */
-	struct batch one;		   /* the frame in the window */
-	struct iovec slot[2];		   /* of `one`: free, window */
-	bool lent;			   /* the window is with the giver */
+	struct batch out;     /* what the context makes */
+	struct batch one;     /* the frame in the window */
+	struct iovec slot[2]; /* of `one`: free, window */
+	bool lent;	      /* the window is with the giver */
+	bool taking;	      /* a frame of the giver's: it commits when it has no more */
+	bool guest_lent;      /* mixed: the taker's own is, `guest` */
+	bool large;	      /* mixed: the last frame had to be cut */
+	struct net_window guest;
 	bool busy;			   /* the context holds (a part of) a frame */
 	bool own;			   /* ... and that lies in the window, none of it gone */
 	uint32_t takes;			   /* what it was lowered for */
@@ -65,6 +75,7 @@ void wire_refresh(struct net_client *c)
 
 	c->sends = flows;
 	c->direct = flows && peer->ops->lend && !c->draining && !(c->gives & ~peer->takes);
+	c->mixed = flows && peer->ops->lend && peer->wants && !c->direct && !c->through;
 }
 
 static void set_held(struct net_client *c, uint64_t n)
@@ -125,7 +136,7 @@ static void agree(struct net_client *c)
 		if (c->through->peer)
 			agree(c->through->peer);
 	} else if (c->ops->set_offload) {
-		net_gives_changed(c, c->ops->set_offload(c, c->peer->takes));
+		net_gives_changed(c, c->ops->set_offload(c, c->peer->takes | c->peer->wants));
 	} else {
 		tell_gives(c);
 	}
@@ -147,7 +158,7 @@ struct net_scratch *wire_part(struct net_client *c)
 	drop_held(c, NET_DROP_STOPPED);
 	loop_cancel_sleep(&c->wake_hook);
 	c->wake_bits = 0;
-	c->sends = c->direct = false;
+	c->sends = c->direct = c->mixed = false;
 	c->scratch = NULL;
 	return s;
 }
@@ -185,7 +196,7 @@ void net_drained(struct net_client *c)
 /* ---- handing over ---- */
 
 /* Copy frames into windows of `to`: for a taker that only lends. Returns how many there was room for. */
-static unsigned put_batch(struct net_client *to, const struct batch *b)
+static unsigned put_batch(struct net_client *to, const struct batch *b, bool commit)
 {
 	struct net_window w;
 	unsigned i;
@@ -205,7 +216,7 @@ static unsigned put_batch(struct net_client *to, const struct batch *b)
 		else
 			net_count_rx_out(to, 1, f->len);
 	}
-	if (i)
+	if (i && commit)
 		to->ops->commit(to);
 	return i;
 }
@@ -223,7 +234,7 @@ static void count_crossing(struct net_client *from, struct net_client *to, unsig
 static unsigned hand_over(struct net_client *from, struct batch *b)
 {
 	struct net_client *to = from->peer;
-	unsigned n = to->ops->send ? to->ops->send(to, b) : put_batch(to, b);
+	unsigned n = to->ops->send ? to->ops->send(to, b) : put_batch(to, b, !from->scratch->taking);
 	uint64_t bytes = 0;
 
 	for (unsigned i = 0; i < n; i++)
@@ -404,7 +415,7 @@ unsigned net_send(struct net_client *from, struct batch *b)
 	}
 	if (unlikely(needs & ~to->takes))
 		return send_slow(from, b);
-	n = likely(to->ops->send) ? to->ops->send(to, b) : put_batch(to, b);
+	n = likely(to->ops->send) ? to->ops->send(to, b) : put_batch(to, b, true);
 	for (unsigned i = n; unlikely(i < b->n); i++)
 		bytes -= b->frame[i].len;
 	count_crossing(from, to, n, bytes);
@@ -412,6 +423,17 @@ unsigned net_send(struct net_client *from, struct batch *b)
 }
 
 /* ---- frames that are yet to come ---- */
+
+static int lend_mixed(struct net_client *from, size_t want, struct net_window *w)
+{
+	struct net_scratch *s = from->scratch;
+	int ret = from->peer->ops->lend(from->peer, MIN(want, (size_t)MIXED_WANT), w);
+
+	s->lent = false;
+	s->guest_lent = !ret;
+	s->guest = *w;
+	return ret;
+}
 
 static int lend_slow(struct net_client *from, size_t want, struct net_window *w)
 {
@@ -425,6 +447,9 @@ static int lend_slow(struct net_client *from, size_t want, struct net_window *w)
 	/* Before anything else: what is held may lie in the window. */
 	if (!flush(from))
 		return -EAGAIN;
+	s->guest_lent = false;
+	if (from->mixed && !s->large)
+		return lend_mixed(from, want, w);
 	if (net_link_up(from)) {
 		if (from->direct)
 			return to->ops->lend(to, want, w);
@@ -452,23 +477,14 @@ static enum net_drop take_window(struct net_client *from, size_t len, const stru
 	enum net_drop why;
 
 	s->lent = false;
+	s->large = m->gso;
 	s->slot[1] = (struct iovec){ s->window, MIN(len, sizeof(s->window)) };
 	s->one.iov = s->slot;
 	s->one.n = 1;
 	s->one.frame[0] = (struct frame){ .meta = *m, .iov = 1, .cnt = 1, .len = (uint32_t)MIN(len, UINT32_MAX) };
+	s->taking = true;
 	cross(from, &s->one, &s->one.frame[0], true, &why);
-	return why;
-}
-
-static enum net_drop take_slow(struct net_client *from, size_t len, const struct frame_meta *m)
-{
-	/* A window of the peer's that it took back meanwhile (it stopped), or none at all. */
-	enum net_drop why = !from->peer ? NET_DROP_NO_PEER : NET_DROP_STOPPED;
-
-	counter_add(&from->tx.in, 1);
-	if (from->peer && from->scratch->lent)
-		return take_window(from, len, m);
-	net_drop_tx(from, why);
+	s->taking = false;
 	return why;
 }
 
@@ -479,13 +495,12 @@ static enum net_drop refuse(struct net_client *from, enum net_drop why)
 	return why;
 }
 
-enum net_drop net_take(struct net_client *from, size_t len, const struct frame_meta *m)
+/* The frame lies in the taker's own window, and lacks nothing. */
+static enum net_drop take_direct(struct net_client *from, size_t len, const struct frame_meta *m)
 {
 	struct net_client *to = from->peer;
 	enum net_drop why;
 
-	if (unlikely(!from->direct))
-		return take_slow(from, len, m);
 	if (unlikely(len - ETH_HDR_LEN > to->max_frame - ETH_HDR_LEN))
 		return refuse(from, len < ETH_HDR_LEN ? NET_DROP_TOO_SHORT : NET_DROP_TOO_BIG);
 	if (unlikely(frame_needs(m) & ~to->takes))
@@ -499,6 +514,57 @@ enum net_drop net_take(struct net_client *from, size_t len, const struct frame_m
 	else
 		net_drop_rx(to, why);
 	return why;
+}
+
+/* The checksum into the taker's own window. */
+static enum net_drop take_summed(struct net_client *from, size_t len, const struct frame_meta *m)
+{
+	const struct net_window *w = &from->scratch->guest;
+	size_t at = (size_t)m->csum_start + m->csum_offset;
+	struct frame_meta done = { .data_valid = true };
+	uint16_t sum;
+
+	if (len < ETH_HDR_LEN || !range_within(at, 2, len))
+		return refuse(from, NET_DROP_VNET_HDR);
+	sum = offload_csum(w->iov, w->cnt, len, m);
+	iov_write_at(w->iov, w->cnt, at, &sum, sizeof(sum));
+	return take_direct(from, len, &done);
+}
+
+static enum net_drop take_mixed(struct net_client *from, size_t len, const struct frame_meta *m)
+{
+	struct net_scratch *s = from->scratch;
+	uint32_t lacks = frame_needs(m) & ~from->peer->takes;
+
+	s->guest_lent = false;
+	if (!lacks)
+		return take_direct(from, len, m);
+	if (len > s->guest.room)
+		return refuse(from, NET_DROP_TOO_BIG);
+	if (lacks == NET_OFF_CSUM && !m->gso)
+		return take_summed(from, len, m);
+	iov_read_at(s->guest.iov, s->guest.cnt, 0, s->window, MIN(len, sizeof(s->window)));
+	counter_add(&from->tx.in, 1);
+	return take_window(from, len, m);
+}
+
+static enum net_drop take_slow(struct net_client *from, size_t len, const struct frame_meta *m)
+{
+	/* A window of the peer's that it took back meanwhile (it stopped), or none at all. */
+	enum net_drop why = !from->peer ? NET_DROP_NO_PEER : NET_DROP_STOPPED;
+
+	if (from->mixed && from->scratch->guest_lent)
+		return take_mixed(from, len, m);
+	counter_add(&from->tx.in, 1);
+	if (from->peer && from->scratch->lent)
+		return take_window(from, len, m);
+	net_drop_tx(from, why);
+	return why;
+}
+
+enum net_drop net_take(struct net_client *from, size_t len, const struct frame_meta *m)
+{
+	return likely(from->direct) ? take_direct(from, len, m) : take_slow(from, len, m);
 }
 
 /* The frame cannot lie in the peer's buffers now: it moves to the scratch window and takes the long way from there. */
@@ -522,6 +588,10 @@ enum net_drop net_take_spilled(struct net_client *from, const struct net_window 
 
 	if (len > NET_FRAME_MAX || len <= w->room)
 		return refuse(from, NET_DROP_TOO_BIG);
+	if (from->mixed && from->scratch->guest_lent) {
+		from->scratch->guest_lent = false;
+		return spill_to_scratch(from, w, len, rest, m);
+	}
 	if (!from->direct)
 		return refuse(from, NET_DROP_STOPPED); /* the host window holds any frame: it was another's */
 	/* The same window again, larger: what lies at its head stays. */

@@ -125,6 +125,7 @@ static int make(struct e1000 *e, struct error *err)
 		.kind = NET_KIND_NIC,
 		.loop = e->loop,
 		.gives = NET_OFF_CSUM | NET_OFF_TSO4 | NET_OFF_TSO6 | NET_OFF_ECN,
+		.wants = NET_OFF_CSUM | NET_OFF_TSO4 | NET_OFF_TSO6 | NET_OFF_ECN,
 		.max_frame = NET_FRAME_MAX,
 	};
 	nic_name_client(&e->client, device_label(&e->pci.dev), e->pci.dev.obj.class->type->name);

@@ -122,6 +122,7 @@ struct e1000_rx_info {
 	uint8_t status, errors; /* of the last descriptor */
 	uint16_t checksum, tag;
 	bool strip; /* the tag */
+	bool valid; /* the giver knows that the transport's checksum is right */
 };
 
 struct e1000_rx {

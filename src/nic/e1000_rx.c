@@ -347,9 +347,9 @@ static void hold(struct e1000 *e, size_t len, size_t body, size_t total, const s
 	loop_post(e->loop, &e->rx_post);
 }
 
-static enum net_drop receive(struct e1000 *e, size_t len, bool may_hold)
+static enum net_drop receive(struct e1000 *e, size_t len, bool valid, bool may_hold)
 {
-	struct e1000_rx_info info = { 0 };
+	struct e1000_rx_info info = { .valid = valid };
 	size_t padded = MAX(len, (size_t)ETH_MIN_LEN), body, total;
 	uint8_t head[18];
 	enum net_drop why;
@@ -376,12 +376,11 @@ enum net_drop e1000_rx_take(struct net_client *c, size_t len, const struct frame
 {
 	struct e1000 *e = client_to_e1000(c);
 
-	(void)m;		   /* nothing that a driver of this card could be told */
 	if (unlikely(!e->rx.lent)) /* no window, or none any more */
 		return NET_DROP_STOPPED;
 	if (unlikely(len > NET_FRAME_MAX))
 		return NET_DROP_TOO_BIG;
-	return receive(e, len, true);
+	return receive(e, len, m->data_valid, true);
 }
 
 /* Are there so few descriptors left that the driver wants to know (RDMTS)? Told once each time it gets so far. */
@@ -481,7 +480,7 @@ static void loop_one(struct e1000 *e, const struct batch *b, const struct frame 
 	}
 	to = iov_cur(w.iov, w.cnt);
 	if (iov_move(&to, &from, f->len) == f->len)
-		receive(e, f->len, false);
+		receive(e, f->len, f->meta.data_valid, false);
 }
 
 /*

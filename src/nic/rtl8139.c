@@ -332,6 +332,7 @@ static int connect_client(struct rtl8139 *r, struct error *err)
 		.kind = NET_KIND_NIC,
 		.loop = r->loop,
 		.gives = NET_OFF_CSUM | NET_OFF_TSO4 | NET_OFF_ECN,
+		.wants = NET_OFF_CSUM | NET_OFF_TSO4 | NET_OFF_TSO6 | NET_OFF_ECN,
 		.max_frame = r->prop.cplus ? RTL_RX_MAX : RTL_RX_MAX_C,
 	};
 	if (!r->prop.cplus)

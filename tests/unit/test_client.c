@@ -5,6 +5,7 @@
 #include <jansson.h>
 
 #include "fake_net.h"
+#include "net/offload.h"
 
 static struct loop *loop;
 static struct fake *nic, *back;
@@ -480,6 +481,106 @@ static void lend_lowered(void **state)
 	assert_ptr_equal(w.iov[0].iov_base, nic->buf);
 }
 
+/* A NIC that can do nothing and wants its peer to do it all the same. */
+static void nic_wants(uint32_t wants)
+{
+	nic->c.wants = wants;
+	net_takes_changed(&nic->c, 0);
+	net_drained(&back->c);
+}
+
+static bool own_window(void)
+{
+	struct net_window w;
+
+	assert_int_equal(net_lend(&back->c, 1518, &w), 0);
+	return w.iov[0].iov_base == nic->buf;
+}
+
+/* What fits the NIC, or lacks but a checksum, stays in its own window; all of a round is one commit. */
+static void wanted_in_place(void **state)
+{
+	struct frame_meta m;
+	size_t len;
+
+	(void)state;
+	nic_wants(NET_OFF_CSUM | NET_OFF_TSO4);
+	assert_int_equal(back->c.gives, NET_OFF_CSUM | NET_OFF_TSO4);
+	assert_false(back->c.direct);
+	assert_true(own_window());
+	make_plain(frames[0], 1000, 1);
+	assert_int_equal(back_receives(frames[0], 1000, NULL), NET_OK);
+	assert_true(own_window());
+	assert_true(is_plain(nic->got[0].bytes, 1000, 1));
+	assert_false(nic->got[0].meta.data_valid);
+	fake_forget(nic);
+	len = make_tcp(frames[0], 7, 1001, &m);
+	m.gso = NET_GSO_NONE;
+	memset(frames[0] + 50, 0xa5, 2); /* stands for the pseudo header's sum, and counts */
+	assert_int_equal(back_receives(frames[0], len, &m), NET_OK);
+	assert_true(own_window());
+	assert_int_equal(nic->n_got, 1);
+	assert_int_equal(frame_needs(&nic->got[0].meta), 0);
+	assert_true(nic->got[0].meta.data_valid);
+	assert_int_equal(offload_csum(&(struct iovec){ frames[0], len }, 1, len, &m),
+			 nic->got[0].bytes[50] | nic->got[0].bytes[51] << 8);
+	memcpy(nic->got[0].bytes + 50, frames[0] + 50, 2);
+	assert_memory_equal(nic->got[0].bytes, frames[0], len);
+	m.csum_start = (uint16_t)(len - m.csum_offset - 1);
+	assert_int_equal(back_receives(frames[0], len, &m), NET_DROP_VNET_HDR);
+	assert_int_equal(nic->commits, 0);
+	net_commit(&back->c);
+	assert_int_equal(nic->commits, 1);
+	check_accounts();
+}
+
+/* What is to be cut is, once; the window is host memory as long as such frames come. */
+static void wanted_cut(void **state)
+{
+	struct frame_meta m;
+	size_t len = 0;
+
+	(void)state;
+	nic_wants(NET_OFF_CSUM | NET_OFF_TSO4);
+	for (unsigned i = 0; i < 3; i++) {
+		assert_int_equal(own_window(), !i);
+		len = make_tcp(frames[0], 1000 + i * 30000, 30000, &m);
+		m.gso = NET_GSO_TCP4;
+		m.gso_size = 1448;
+		assert_int_equal(back_receives(frames[0], len, &m), NET_OK);
+	}
+	assert_int_equal(nic->commits, 0);
+	net_commit(&back->c);
+	assert_int_equal(nic->commits, 1);
+	assert_int_equal(check_stream(nic, 1000, 1448), 90000);
+	for (unsigned i = 0; i < nic->n_got; i++)
+		assert_true(!frame_needs(&nic->got[i].meta) && nic->got[i].meta.data_valid);
+	assert_false(own_window());
+	make_plain(frames[0], 1000, 1);
+	assert_int_equal(back_receives(frames[0], 1000, NULL), NET_OK);
+	assert_true(own_window());
+	/* Longer than the window that was lent. */
+	make_plain(frames[0], 5000, 2);
+	assert_int_equal(back_receives(frames[0], 5000, NULL), NET_OK);
+	assert_true(is_plain(nic->got[nic->n_got - 1].bytes, 5000, 2));
+	/* More pieces than there is room for: the rest is held, and comes when there is. */
+	assert_true(own_window());
+	len = make_tcp(frames[0], 1, 1000, &m);
+	m.gso = NET_GSO_TCP4;
+	m.gso_size = 100;
+	fake_forget(nic);
+	fake_room(nic, 4);
+	assert_int_equal(back_receives(frames[0], len, &m), NET_OK);
+	assert_int_equal(counter_get(&back->c.tx.held), 6);
+	net_commit(&back->c);
+	assert_int_equal(nic->commits, 2);
+	fake_room(nic, FAKE_ALL);
+	settle(loop);
+	assert_int_equal(nic->commits, 3);
+	assert_int_equal(check_stream(nic, 1, 100), 1000);
+	check_accounts();
+}
+
 /* The guest's offloads change while a frame is held: what is left of it suits the new ones. */
 static void lend_lowered_and_held(void **state)
 {
@@ -815,6 +916,7 @@ static void do_something(unsigned *seed)
 
 	switch (what) {
 	case 0:
+		nic->c.wants = random() & 1 ? 0 : (unsigned)random() & NET_OFF_ALL;
 		net_takes_changed(&nic->c, (unsigned)random() & NET_OFF_ALL);
 		break;
 	case 1:
@@ -893,6 +995,8 @@ int main(void)
 		TEST(take_odd_lengths),
 		TEST(spilled),
 		TEST(lend_lowered),
+		TEST(wanted_in_place),
+		TEST(wanted_cut),
 		TEST(lend_lowered_and_held),
 		TEST(held_whole),
 		TEST(link_falls_while_held),
