@@ -199,7 +199,7 @@ static void e1000_reset(struct pci_device *p)
 
 	eeprom93_power_on(&e->eeprom);
 	e->io_address = 0;
-	e1000_software_reset(e);
+	e1000_power_on(e);
 	loop_call(e->loop, power_on, e);
 }
 

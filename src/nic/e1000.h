@@ -268,7 +268,7 @@ void e1000_complain(struct e1000 *e, const char *what);
 
 /* ---- e1000_regs.c ---- */
 void e1000_regs_init(struct e1000 *e);	     /* the regions; once, before the BARs are added */
-void e1000_regs_reset(struct e1000 *e);	     /* registers to their values after reset; nothing runs */
+void e1000_power_on(struct e1000 *e);	     /* registers to their values after that; control mutex */
 bool e1000_regs_sane(const struct e1000 *e); /* could words that came from outside be the registers'? */
 void e1000_load_address(struct e1000 *e);    /* RAL0/RAH0 from the EEPROM */
 void e1000_software_reset(struct e1000 *e);  /* CTRL.RST; control mutex */

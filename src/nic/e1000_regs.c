@@ -506,7 +506,7 @@ static void reset_row(struct e1000 *e, const struct reg *r)
 		e1000_put(e, off, value);
 }
 
-void e1000_regs_reset(struct e1000 *e)
+static void reset_registers(struct e1000 *e)
 {
 	uint32_t ims;
 
@@ -554,8 +554,18 @@ static void stop_all(void *arg)
 	e->complained = false;
 }
 
+/* How the packet buffer is divided stays: drivers set it, and then reset. */
 void e1000_software_reset(struct e1000 *e)
 {
+	uint32_t pba = e1000_get(e, E1000_PBA);
+
 	loop_call(e->loop, stop_all, e);
-	e1000_regs_reset(e);
+	reset_registers(e);
+	e1000_put(e, E1000_PBA, pba);
+}
+
+void e1000_power_on(struct e1000 *e)
+{
+	loop_call(e->loop, stop_all, e);
+	reset_registers(e);
 }

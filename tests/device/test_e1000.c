@@ -608,6 +608,28 @@ static void resets(void **state)
 	eg_settle(g);
 	assert_int_equal(wire->n_got, 0);
 	assert_int_equal(wire_give(frame, 100), -EAGAIN);
+	/* By each of the ways; PBA alone stays. */
+	for (unsigned way = 0; way < 4; way++) {
+		eg_write(g, E1000_PBA, 40);
+		eg_write(g, E1000_VFTA + 4, 7);
+		if (way == 0)
+			eg_write(g, E1000_CTRL, CTRL_RST);
+		else if (way == 1)
+			eg_write(g, E1000_CTRL_DUP, CTRL_RST);
+		else if (way == 2)
+			eg_io_write(g, E1000_CTRL_DUP, CTRL_RST | CTRL_PHY_RST);
+		else
+			device_reset(&g->pci->dev);
+		if (way == 3) {
+			pci_config_write(&g->bus, g->pci->devfn, PCI_BASE_ADDRESS_0, 4, EG_BAR_MEM);
+			eg_master(g, true);
+		}
+		assert_int_equal(eg_read(g, E1000_PBA) & 0xffff, way == 3 ? 0x30 : 40);
+		assert_int_equal(eg_read(g, E1000_VFTA + 4), 0);
+		assert_int_equal(eg_read(g, E1000_CTRL), CTRL_FD | CTRL_SPEED_1G);
+	}
+	eg_step(g, 10 * NSEC_PER_MSEC);
+	eg_read(g, E1000_ICR);
 }
 
 /* While DMA is off nothing moves; what was posted goes on behind it. */
