@@ -134,7 +134,6 @@ static int make(struct e1000 *e, struct error *err)
 		return fail(err, ENOMEM, "no memory for the NIC's buffers");
 	e1000_intr_init(e);
 	e1000_phy_init(e);
-	e1000_flow_init(e);
 	e1000_eeprom_init(e);
 	return add_bars(e, err);
 }
@@ -170,7 +169,6 @@ static void cancel_all(void *arg)
 	e1000_rx_refresh(e);
 	e1000_intr_cancel(e);
 	e1000_phy_cancel(e);
-	e1000_flow_reset(e);
 	loop_unpost(e->loop, &e->rx_post);
 	loop_unpost(e->loop, &e->tx_post);
 }

@@ -166,7 +166,6 @@ enum {
 	E1000_TIMER_TADV,
 	E1000_TIMER_PATIENCE,
 	E1000_TIMER_NEGOTIATION,
-	E1000_TIMER_PAUSE,
 	E1000_TIMERS
 };
 
@@ -217,8 +216,6 @@ struct e1000 {
 	counter stat[E1000_STATS];
 	uint64_t stat_base[E1000_STATS]; /* control mutex: what was read, or cleared */
 
-	struct timer pause;  /* transmission stands still until then; the loop's */
-	_Atomic bool paused; /* it does */
 	struct post rx_post, tx_post;
 	struct e1000_rx rx;
 	struct e1000_tx tx;
@@ -331,8 +328,6 @@ static inline void e1000_stat(struct e1000 *e, unsigned off, uint64_t n)
 enum net_drop e1000_filter(const struct e1000 *e, const uint8_t head[18], size_t len, struct e1000_rx_info *info);
 
 /* ---- e1000_flow.c; loop ---- */
-#define E1000_QUANTUM_NS 512u /* of PAUSE's time */
-
 enum e1000_control {
 	CONTROL_NONE,  /* a frame like others */
 	CONTROL_TAKEN, /* it ends here */
@@ -340,9 +335,7 @@ enum e1000_control {
 	CONTROL_PASS,  /* counted, and passed whatever the filters say */
 };
 
-void e1000_flow_init(struct e1000 *e);
-void e1000_flow_reset(struct e1000 *e);
-/* A frame's first 18 bytes, with CTRL.RFCE on: is it one of flow control? What it asks for is done. */
+/* A frame's first 18 bytes, with CTRL.RFCE on: is it one of flow control? Counts. */
 enum e1000_control e1000_flow(struct e1000 *e, const uint8_t head[18]);
 
 /* ---- e1000_rxsum.c; loop ---- */

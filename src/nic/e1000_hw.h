@@ -145,7 +145,6 @@ enum {
 
 #define STATUS_FD	BIT32(0)
 #define STATUS_LU	BIT32(1)
-#define STATUS_TXOFF	BIT32(4)
 #define STATUS_SPEED(s) ((uint32_t)(s) << 6)
 #define STATUS_ASDV(s)	((uint32_t)(s) << 8)
 

@@ -105,8 +105,7 @@ uint32_t e1000_status(const struct e1000 *e)
 	unsigned speed = ctrl & CTRL_FRCSPD ? MIN(CTRL_SPEED(ctrl), 2u) : m.speed;
 	bool full = ctrl & CTRL_FRCDPX ? ctrl & CTRL_FD : m.full;
 
-	v = STATUS_SPEED(speed) | STATUS_ASDV(m.speed) | (full ? STATUS_FD : 0) |
-	    (atomic_load(&e->paused) ? STATUS_TXOFF : 0);
+	v = STATUS_SPEED(speed) | STATUS_ASDV(m.speed) | (full ? STATUS_FD : 0);
 	return is_up(e) && (ctrl & CTRL_SLU) ? v | STATUS_LU : v;
 }
 

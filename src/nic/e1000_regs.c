@@ -548,7 +548,6 @@ static void stop_all(void *arg)
 	e1000_rx_refresh(e);
 	e1000_tx_refresh(e);
 	e1000_intr_reset(e);
-	e1000_flow_reset(e);
 	e->rx.took = false;
 	e->rx.causes = 0;
 	e->complained = false;

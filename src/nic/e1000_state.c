@@ -69,7 +69,6 @@ static const struct {
 	[E1000_TIMER_TADV] = { offsetof(struct e1000, tx_absolute), 0xffff * E1000_DELAY_NS },
 	[E1000_TIMER_PATIENCE] = { offsetof(struct e1000, rx.patience), E1000_PATIENCE_NS },
 	[E1000_TIMER_NEGOTIATION] = { offsetof(struct e1000, negotiation), E1000_NEGOTIATION_NS },
-	[E1000_TIMER_PAUSE] = { offsetof(struct e1000, pause), 0xffff * E1000_QUANTUM_NS },
 };
 
 static struct timer *timer_of(struct e1000 *e, unsigned i)
@@ -178,7 +177,6 @@ static void go_on(void *arg)
 			timer_arm(timer_of(e, i), now + e->times.left[i] - 1);
 	atomic_store(&e->not_before, e->times.quiet ? now + e->times.quiet : 0);
 	e->tx.head = e1000_get(e, E1000_TDH);
-	atomic_store(&e->paused, timer_armed(&e->pause));
 	e1000_rx_go_on(e);
 	e1000_phy_go_on(e);
 	e1000_intr_go_on(e);

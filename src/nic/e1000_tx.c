@@ -245,8 +245,7 @@ static bool look_at_ring(struct e1000 *e)
 {
 	struct e1000_tx *t = &e->tx;
 
-	if (!t->ring || t->blocked || e->quiet || e->stopped || atomic_load(&e->paused) ||
-	    !(e1000_get(e, E1000_TCTL) & TCTL_EN))
+	if (!t->ring || t->blocked || e->quiet || e->stopped || !(e1000_get(e, E1000_TCTL) & TCTL_EN))
 		return false;
 	t->tail = e1000_tail(e, true);
 	if (likely(t->tail < t->count))

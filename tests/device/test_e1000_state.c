@@ -407,30 +407,6 @@ static void throttled(void **state)
 	eg_read(g, E1000_ICR);
 }
 
-/* The other end has sent PAUSE: what is left of that time passes here. */
-static void paused(void **state)
-{
-	(void)state;
-	eg_up(g, 64, EG_RCTL);
-	eg_write(g, E1000_CTRL, CTRL_SLU | CTRL_RFCE);
-	memset(frame, 0, 60);
-	memcpy(frame, "\x01\x80\xc2\0\0\x01\x02\0\0\0\0\x01\x88\x08\0\x01\x01\0", 18);
-	assert_int_equal(into(0, frame, 60), NET_DROP_FILTER_MAC);
-	make_plain(frame, 100, 1);
-	eg_send(g, frame, 100, TXD_RS);
-	eg_tx_kick(g);
-	eg_step(g, 100 * 512);
-	assert_int_equal(wire[0]->n_got, 0);
-	move();
-	assert_true(eg_read(h, E1000_STATUS) & STATUS_TXOFF);
-	eg_step(h, 156 * 512 - 1);
-	assert_int_equal(wire[1]->n_got, 0);
-	eg_step(h, 1);
-	assert_int_equal(wire[1]->n_got, 1);
-	assert_false(eg_read(h, E1000_STATUS) & STATUS_TXOFF);
-	eg_read(h, E1000_ICR);
-}
-
 static bool link_up(struct eg *e)
 {
 	return eg_read(e, E1000_STATUS) & STATUS_LU;
@@ -880,12 +856,10 @@ static void impossible(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(under_way), TEST(contexts),     TEST(contexts_at_the_head),
-		TEST(given_up),	 TEST(held),	     TEST(moderation),
-		TEST(throttled), TEST(paused),	     TEST(link_state),
-		TEST(registers), TEST(eeprom_edges), TEST(used_up),
-		TEST(asleep),	 TEST(boundaries),   TEST(cut_short),
-		TEST(of_chance), TEST(impossible),
+		TEST(under_way),  TEST(contexts),  TEST(contexts_at_the_head), TEST(given_up),	TEST(held),
+		TEST(moderation), TEST(throttled), TEST(link_state),	       TEST(registers), TEST(eeprom_edges),
+		TEST(used_up),	  TEST(asleep),	   TEST(boundaries),	       TEST(cut_short), TEST(of_chance),
+		TEST(impossible),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
