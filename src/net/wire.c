@@ -553,7 +553,7 @@ static enum net_drop take_slow(struct net_client *from, size_t len, const struct
 	/* A window of the peer's that it took back meanwhile (it stopped), or none at all. */
 	enum net_drop why = !from->peer ? NET_DROP_NO_PEER : NET_DROP_STOPPED;
 
-	if (from->mixed && from->scratch->guest_lent)
+	if (from->peer && from->mixed && from->scratch->guest_lent)
 		return take_mixed(from, len, m);
 	counter_add(&from->tx.in, 1);
 	if (from->peer && from->scratch->lent)
