@@ -35,7 +35,9 @@ struct bench {
 
 	/* what the interrupt chip saw */
 	_Atomic int level[PCI_LINES];
-	_Atomic unsigned edges, bad_edges; /* bad: no change, or two at a time on one line */
+	_Atomic unsigned edges;
+	_Atomic unsigned
+		bad_edges; /* no change, or two at a time on one line: right only where threads contend for it */
 	_Atomic int busy[PCI_LINES];
 	_Atomic unsigned routes, route_sets;
 	int route_fd[BENCH_ROUTES];

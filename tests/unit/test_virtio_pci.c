@@ -373,6 +373,12 @@ static int teardown(void **state)
 	return 0;
 }
 
+static int teardown_threaded(void **state)
+{
+	atomic_store(&b->bad_edges, 0);
+	return teardown(state);
+}
+
 /* ---- what a driver finds ---- */
 
 static void identity(void **state)
@@ -1277,7 +1283,7 @@ static void storm_of_vcpus(void **state)
 int main(void)
 {
 #define T(fn)  cmocka_unit_test_setup_teardown(fn, setup, teardown)
-#define TT(fn) cmocka_unit_test_setup_teardown(fn, setup_threaded, teardown)
+#define TT(fn) cmocka_unit_test_setup_teardown(fn, setup_threaded, teardown_threaded)
 	const struct CMUnitTest tests[] = {
 		T(identity),
 		cmocka_unit_test(work_in_all_forms),
