@@ -183,6 +183,7 @@ struct work {
 	struct frame *f;
 	uint8_t *h;
 	unsigned head;
+	unsigned first; /* where its pieces began */
 };
 
 /* Copy the first n bytes (at most HDR_COPY, and of the frame) in place of the pieces that they are in. */
@@ -272,7 +273,10 @@ static void insert_ip_sum(struct work *w, const struct e1000_context *c)
 	memcpy(w->h + r.at, &sum, 2);
 }
 
-/* A sum that metadata cannot say: the frame moves to host memory and gets it there. */
+/*
+ * A sum that metadata cannot say: the frame moves to host memory and gets it there. The slot of the copy of its headers
+ * is free again, for another one: a tag may yet be inserted.
+ */
 static void sum_here(struct work *w, const struct range *r)
 {
 	struct e1000_tx *t = &w->e->tx;
@@ -282,6 +286,7 @@ static void sum_here(struct work *w, const struct range *r)
 	iov_get(&cur, t->flat, w->f->len);
 	sum = (uint16_t)~csum_fold(csum_add(0, t->flat + r->start, r->stop - r->start));
 	memcpy(t->flat + r->at, &sum, 2);
+	w->f->iov = w->first;
 	t->iov[w->f->iov] = (struct iovec){ t->flat, w->f->len };
 	w->f->cnt = 1;
 	w->head = 0;
@@ -418,7 +423,7 @@ static enum net_drop do_offloads(struct work *w, const struct e1000_tx_frame *g,
 enum net_drop e1000_make_frame(struct e1000 *e, const struct e1000_tx_frame *g, unsigned i, bool *solo)
 {
 	struct frame *f = &e->tx.batch.frame[i];
-	struct work w = { .e = e, .f = f, .h = e->tx.header[i] };
+	struct work w = { .e = e, .f = f, .h = e->tx.header[i], .first = g->iov };
 	enum net_drop why = g->bad;
 
 	*solo = false;

@@ -283,6 +283,30 @@ static void others_segmented(void **state)
 	assert_int_equal(dropped_tx(NET_DROP_MALFORMED) + dropped_tx(NET_DROP_OFFLOAD), 2 * ARRAY_SIZE(rows) * 140);
 }
 
+/*
+ * All that is done to a header, of one frame: an IP checksum, a sum that ends before the frame does, a tag. The slot in
+ * front of what comes out of it is still the peer's to use.
+ */
+static void summed_with_tag(void **state)
+{
+	size_t len = packet(500);
+
+	(void)state;
+	eg_up(g, 64, EG_RCTL);
+	eg_write(g, E1000_CTRL, CTRL_SLU | CTRL_VME);
+	for (unsigned end = 53; end < 60; end++) {
+		fake_forget(wire);
+		eg_tx_desc(g, CONTEXT(14, 24, 33, 34, 50, end), CONTEXT2(0, 0, 0, 0));
+		eg_tx_desc(g, EG_FREE, DATA(len, TXD_EOP | TXD_VLE, 3) | 0x123ull << 48);
+		all_consumed();
+		assert_int_equal(wire->n_got, 1);
+		assert_int_equal(wire->got[0].len, len + 4);
+		assert_memory_equal(wire->got[0].bytes, frame, 12);
+		assert_memory_equal(wire->got[0].bytes + 12, "\x81\x00\x01\x23\x08\x00", 6);
+		assert_memory_equal(wire->got[0].bytes + 58, frame + 54, len - 54);
+	}
+}
+
 /* A header in as many descriptors as it has bytes, with empty ones between. */
 static void header_in_pieces(void **state)
 {
@@ -1011,6 +1035,7 @@ int main(void)
 		TEST(not_tcp),
 		TEST(checksum_places),
 		TEST(others_segmented),
+		TEST(summed_with_tag),
 		TEST(header_in_pieces),
 		TEST(largest_with_tag),
 		TEST(endless),
