@@ -300,6 +300,7 @@ void e1000_phy_power_on(struct e1000 *e, bool cable);	/* loop */
 void e1000_phy_cancel(struct e1000 *e);			/* loop: timer off */
 void e1000_phy_reset(struct e1000 *e);			/* CTRL.PHY_RST; vCPU */
 uint32_t e1000_mdic(struct e1000 *e, uint32_t command); /* what MDIC reads as after that write; vCPU */
+void e1000_phy_look(struct e1000 *e);			/* the link is to be as it is by now; vCPU */
 uint32_t e1000_status(const struct e1000 *e);
 bool e1000_phy_loops(const struct e1000 *e);
 bool e1000_phy_sane(const struct e1000 *e);	/* could state that came from outside be the PHY's? */

@@ -124,6 +124,7 @@ static void write_ctrl_ext(struct e1000 *e, unsigned off, uint32_t v)
 static uint32_t read_status(struct e1000 *e, unsigned off)
 {
 	(void)off;
+	e1000_phy_look(e);
 	return e1000_status(e);
 }
 

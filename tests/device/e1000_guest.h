@@ -49,6 +49,7 @@ void eg_open(struct eg *g, const char *options);
 void eg_close(struct eg *g);
 void eg_settle(struct eg *g);
 void eg_step(struct eg *g, uint64_t ns); /* the VM's clock goes on by so much, and what is due is run */
+void eg_late(uint64_t ns);		 /* ... but the loop does not come to run */
 
 /* Registers, by the memory BAR; by the I/O BAR. Where there is none (a BAR that is off): nothing. */
 uint32_t eg_read(struct eg *g, unsigned off);
