@@ -1,15 +1,22 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * e1000's interrupts under the deterministic scheduler: the loop has causes (some of them delayed, the pin throttled),
- * one vCPU raises causes of its own, another is the driver: it waits for the pin, masks, reads the cause, takes what
- * there is, and unmasks. An interrupt that is lost is a deadlock here, and the report names who waits. SCHED_SEEDS=N is
- * how many interleavings; SCHED_SEED=N runs just that one.
+ * e1000 under the deterministic scheduler.
+ *
+ * Interrupts: the loop has causes (some of them delayed, the pin throttled), one vCPU raises causes of its own, another
+ * is the driver: it waits for the pin, masks, reads the cause, takes what there is, and unmasks. An interrupt that is
+ * lost is a deadlock here, and the report names who waits.
+ *
+ * The link: the PHY negotiates, and the loop comes to its timer at any time. Whenever the driver looks after that time,
+ * the link is up.
+ *
+ * SCHED_SEEDS=N is how many interleavings; SCHED_SEED=N runs just that one.
  */
 #ifndef VWIRE_SCHED
 #define VWIRE_SCHED 1
 #endif
 /* The code under test, with its scheduling points. */
 #include "nic/e1000_intr.c"
+#include "nic/e1000_phy.c"
 #include "pci/intx.c"
 
 #include <stdio.h>
@@ -30,7 +37,7 @@ static unsigned highs;
 static struct e1000 *e;
 static struct loop *net;
 static struct post post;
-static unsigned work, seen, posted, done;
+static unsigned frames, seen, posted, done;
 
 /* One "high" at a time: only a "low" may be said out of turn (pci/intx.c). */
 static void set_line(void *opaque, unsigned gsi, bool to)
@@ -42,6 +49,12 @@ static void set_line(void *opaque, unsigned gsi, bool to)
 	level = to;
 	SCHED_POINT();
 	highs -= to;
+}
+
+/* Nothing is received here. */
+void e1000_rx_refresh(struct e1000 *card)
+{
+	(void)card;
 }
 
 /* ---- threads ---- */
@@ -60,7 +73,7 @@ static bool loop_is_up(void *arg)
 static void frame(struct post *p)
 {
 	(void)p;
-	work++;
+	frames++;
 	SCHED_POINT();
 	if (sched_random(2))
 		e1000_rx_cause(e);
@@ -89,7 +102,7 @@ static void raiser(void *arg)
 {
 	(void)arg;
 	for (unsigned i = 0; i < RAISE; i++) {
-		work++;
+		frames++;
 		SCHED_POINT();
 		e1000_cause(e, ICR_LSC);
 	}
@@ -118,7 +131,7 @@ static void driver(void *arg)
 			e1000_ims_change(e, 0, ICR_ALL);
 		e1000_icr_read(e);
 		SCHED_POINT();
-		seen = work;
+		seen = frames;
 		e1000_ims_change(e, ICR_ALL, 0);
 	}
 	sched_wait_for(all_done, NULL, "the others are through");
@@ -128,17 +141,51 @@ static void driver(void *arg)
 	EXPECT(!level && !atomic_load(&e->pin));
 }
 
+/* ---- the link ---- */
+
+#define LOOKS 12
+
+static bool is_there(void *arg)
+{
+	(void)arg;
+	return is_up(e);
+}
+
+static uint32_t phy(unsigned op, unsigned r, uint32_t v)
+{
+	return e1000_mdic(e, op << 26 | 1u << 21 | r << 16 | v) & 0xffff;
+}
+
+static void negotiator(void *arg)
+{
+	uint64_t end;
+
+	sched_wait_for(loop_is_up, net, "the loop runs");
+	phy(MDIC_OP_WRITE, PHY_CONTROL, CONTROL_NEGOTIATE | CONTROL_RESTART);
+	end = clock_now(CLOCK_VM_NS) + E1000_NEGOTIATION_NS;
+	for (unsigned i = 0; i < LOOKS; i++) {
+		bool over = clock_now(CLOCK_VM_NS) >= end;
+
+		phy(MDIC_OP_READ, PHY_STATUS, 0); /* that it was down */
+		EXPECT(!over || (phy(MDIC_OP_READ, PHY_STATUS, 0) & STATUS_LINK));
+		SCHED_POINT();
+	}
+	sched_wait_for(is_there, NULL, "the link");
+	EXPECT(clock_now(CLOCK_VM_NS) >= end - E1000_NEGOTIATION_NS);
+	loop_stop(net);
+	sched_join(*(unsigned *)arg);
+	EXPECT(e1000_icr_read(e) & ICR_LSC);
+}
+
 /* ---- all seeds ---- */
 
-static void run_seed(uint64_t seed)
+static void begin(uint64_t seed)
 {
-	static unsigned thread;
-
 	sched_begin(seed);
 	memset(&bus, 0, sizeof(bus));
 	memset(e, 0, sizeof(*e));
 	level = 0;
-	work = seen = posted = done = highs = 0;
+	frames = seen = posted = done = highs = 0;
 	irq = (struct irq_chip){ .set_line = set_line };
 	bus.host.irq = &irq;
 	e->pci.bus = &bus;
@@ -147,7 +194,23 @@ static void run_seed(uint64_t seed)
 	EXPECT(net);
 	vm_clock_run(true);
 	e1000_intr_init(e);
+	e1000_phy_init(e);
+	e1000_phy_power_on(e, true);
 	post_init(&post, frame);
+}
+
+static void finish(void)
+{
+	if (!sched_run())
+		sched_fail(__FILE__, __LINE__, "%s", sched_report());
+	loop_free(net);
+}
+
+static void run_interrupts(uint64_t seed)
+{
+	static unsigned thread;
+
+	begin(seed);
 	e1000_put(e, E1000_ITR, sched_random(2) ? 200 : 0);
 	e1000_put(e, E1000_RDTR, sched_random(2) ? 8 : 0);
 	e1000_put(e, E1000_RADV, sched_random(2) ? 16 : 0);
@@ -156,9 +219,17 @@ static void run_seed(uint64_t seed)
 	sched_spawn("wire", wire, NULL);
 	sched_spawn("vcpu1", raiser, NULL);
 	sched_spawn("vcpu0", driver, &thread);
-	if (!sched_run())
-		sched_fail(__FILE__, __LINE__, "%s", sched_report());
-	loop_free(net);
+	finish();
+}
+
+static void run_link(uint64_t seed)
+{
+	static unsigned thread;
+
+	begin(seed);
+	thread = sched_spawn("net0", net_loop, net);
+	sched_spawn("vcpu0", negotiator, &thread);
+	finish();
 }
 
 static uint64_t number(const char *variable, uint64_t otherwise)
@@ -176,7 +247,9 @@ int main(void)
 	if (!e)
 		return 1;
 	for (uint64_t s = first; s < first + seeds; s++)
-		run_seed(s);
+		run_interrupts(s);
+	for (uint64_t s = first; s < first + seeds; s++)
+		run_link(s);
 	printf("%llu seeds\n", (unsigned long long)seeds);
 	free(e);
 	return 0;
