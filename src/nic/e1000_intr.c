@@ -36,12 +36,13 @@ static bool may_assert(struct e1000 *e)
 	return true;
 }
 
-static void wait_for_itr(struct e1000 *e)
+/* False: there is no waiting, for want of memory; an interrupt too early is better than none. */
+static bool wait_for_itr(struct e1000 *e)
 {
 	if (loop_here(e->loop))
-		timer_arm(&e->itr_timer, atomic_load(&e->not_before));
-	else
-		loop_post(e->loop, &e->itr_post);
+		return timer_arm(&e->itr_timer, atomic_load(&e->not_before)) == 0;
+	loop_post(e->loop, &e->itr_post);
+	return true;
 }
 
 static void update(struct e1000 *e)
@@ -51,10 +52,8 @@ static void update(struct e1000 *e)
 	do {
 		SCHED_POINT();
 		level = wants(e);
-		if (level && !atomic_load(&e->pin) && !may_assert(e)) {
-			wait_for_itr(e);
+		if (level && !atomic_load(&e->pin) && !may_assert(e) && wait_for_itr(e))
 			return;
-		}
 		SCHED_POINT();
 		atomic_store(&e->pin, level);
 		pci_set_intx(&e->pci, level);

@@ -14,15 +14,28 @@
 #ifndef VWIRE_SCHED
 #define VWIRE_SCHED 1
 #endif
+#include <errno.h>
+
+#include "interleave.h"
+#include "loop/loop.h"
+
+/* Now and then there is no memory for a timer: what it was for comes at once then, or it is lost. */
+static bool short_of_memory;
+
+static int arm(struct timer *t, uint64_t deadline)
+{
+	return short_of_memory && sched_random(2) ? -ENOMEM : timer_arm(t, deadline);
+}
+
 /* The code under test, with its scheduling points. */
+#define timer_arm arm
 #include "nic/e1000_intr.c"
+#undef timer_arm
 #include "nic/e1000_phy.c"
 #include "pci/intx.c"
 
 #include <stdio.h>
 #include <stdlib.h>
-
-#include "interleave.h"
 
 #define SEEDS 100000
 #define GSI   5
@@ -197,6 +210,7 @@ static void begin(uint64_t seed)
 	e1000_phy_init(e);
 	e1000_phy_power_on(e, true);
 	post_init(&post, frame);
+	short_of_memory = sched_random(4) == 0;
 }
 
 static void finish(void)
