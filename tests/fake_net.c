@@ -8,6 +8,7 @@
 
 #include "base/csum.h"
 #include "base/iov.h"
+#include "free_slots.h"
 
 static struct fake *to_fake(struct net_client *c)
 {
@@ -52,6 +53,10 @@ static unsigned fake_send(struct net_client *c, struct batch *b)
 	unsigned i;
 
 	enter(f);
+	if (!slots_free(b)) {
+		fprintf(stderr, "%s gets a batch without a free slot in front of each frame\n", f->c.name);
+		abort();
+	}
 	for (i = 0; i < b->n && has_room(f); i++) {
 		const struct frame *fr = &b->frame[i];
 

@@ -2,6 +2,7 @@
 /* See the header. */
 #include "nic_wire.h"
 
+#include "../free_slots.h"
 #include "base/iov.h"
 #include "fresh.h"
 
@@ -40,6 +41,7 @@ static unsigned wire_send(struct net_client *c, struct batch *b)
 {
 	unsigned n = MIN(b->n, take);
 
+	CHECK(slots_free(b));
 	for (unsigned i = 0; i < n; i++) {
 		look_at(c, b, &b->frame[i]);
 		net_count_rx_out(c, 1, b->frame[i].len);
