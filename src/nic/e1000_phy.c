@@ -159,7 +159,7 @@ static void negotiated_meanwhile(void *arg)
 	if (!timer_armed(&e->negotiation) || e->negotiation.deadline > clock_now(CLOCK_VM_NS))
 		return;
 	timer_cancel(&e->negotiation);
-	set_link(e, E1000_LINK_UP);
+	on_negotiated(&e->negotiation);
 }
 
 void e1000_phy_look(struct e1000 *e)

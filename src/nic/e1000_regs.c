@@ -554,18 +554,17 @@ static void stop_all(void *arg)
 	e->complained = false;
 }
 
+void e1000_power_on(struct e1000 *e)
+{
+	loop_call(e->loop, stop_all, e);
+	reset_registers(e);
+}
+
 /* How the packet buffer is divided stays: drivers set it, and then reset. */
 void e1000_software_reset(struct e1000 *e)
 {
 	uint32_t pba = e1000_get(e, E1000_PBA);
 
-	loop_call(e->loop, stop_all, e);
-	reset_registers(e);
+	e1000_power_on(e);
 	e1000_put(e, E1000_PBA, pba);
-}
-
-void e1000_power_on(struct e1000 *e)
-{
-	loop_call(e->loop, stop_all, e);
-	reset_registers(e);
 }
