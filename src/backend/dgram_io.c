@@ -214,13 +214,8 @@ static enum net_drop reason(int code)
 	case ENOTCONN:
 	case EPIPE:
 		return NET_DROP_PEER_GONE;
-	case ENOBUFS:
-	case ENOMEM:
-		return NET_DROP_QUEUE_FULL;
-	case EMSGSIZE:
-		return NET_DROP_TOO_BIG;
 	default:
-		return NET_DROP_WIRE_REFUSED;
+		return net_drop_of_errno(code);
 	}
 }
 

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Names of drop reasons. */
+/* Drop reasons: their names, and those that the kernel gives. */
 #include "net/drop.h"
+
+#include <errno.h>
 
 #include "base/util.h"
 
@@ -13,4 +15,17 @@ const char *net_drop_name(enum net_drop d)
 	};
 
 	return (unsigned)d < ARRAY_SIZE(names) ? names[d] : "?";
+}
+
+enum net_drop net_drop_of_errno(int code)
+{
+	switch (code) {
+	case ENOBUFS:
+	case ENOMEM:
+		return NET_DROP_QUEUE_FULL;
+	case EMSGSIZE:
+		return NET_DROP_TOO_BIG;
+	default:
+		return NET_DROP_WIRE_REFUSED;
+	}
 }

@@ -42,5 +42,7 @@ enum net_drop {
 };
 
 const char *net_drop_name(enum net_drop d);
+/* Why a frame went that a write to a descriptor refused with `code` (errno), where all descriptors mean the same by it. */
+enum net_drop net_drop_of_errno(int code);
 
 #endif

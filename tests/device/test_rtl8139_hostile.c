@@ -368,15 +368,35 @@ static void works_now(void)
 	assert_true(is_plain(wire->got[0].bytes, 100, 3));
 }
 
+struct reg_write {
+	uint8_t off, size;
+	uint32_t value;
+};
+
+/* After a reset, these writes in the order of that number; with each third one the loop comes between any two. */
+static void set_up_in_order(unsigned number, const struct reg_write *w, unsigned n)
+{
+	unsigned order[8];
+
+	assert_true(n <= ARRAY_SIZE(order));
+	rg_write(g, R_CR, 1, CR_RST);
+	fake_forget(wire);
+	settle(g->loop);
+	order_of(number, n, order);
+	for (unsigned i = 0; i < n; i++) {
+		rg_write(g, w[order[i]].off, w[order[i]].size, w[order[i]].value);
+		if (number % 3 == 0)
+			settle(g->loop);
+	}
+	settle(g->loop);
+}
+
 /* The registers that set C+ mode up, in every order. */
 static void every_order_cplus(void **state)
 {
 	(void)state;
 	for (unsigned number = 0; number < 5040; number++) {
-		static const struct {
-			uint8_t off, size;
-			uint32_t value;
-		} w[] = {
+		static const struct reg_write w[] = {
 			{ R_CPCR, 2, CPCR_TX | CPCR_RX },
 			{ R_CR, 1, CR_RE | CR_TE },
 			{ R_TNPDS, 4, RG_TX_RING },
@@ -385,19 +405,9 @@ static void every_order_cplus(void **state)
 			{ R_RDSAR + 4, 4, 0 },
 			{ R_RCR, 4, RCR_AAP },
 		};
-		unsigned order[ARRAY_SIZE(w)];
 
 		rg_up_cplus(g);
-		rg_write(g, R_CR, 1, CR_RST);
-		fake_forget(wire);
-		settle(g->loop);
-		order_of(number, ARRAY_SIZE(w), order);
-		for (unsigned i = 0; i < ARRAY_SIZE(w); i++) {
-			rg_write(g, w[order[i]].off, w[order[i]].size, w[order[i]].value);
-			if (number % 3 == 0)
-				settle(g->loop);
-		}
-		settle(g->loop);
+		set_up_in_order(number, w, ARRAY_SIZE(w));
 		works_now();
 	}
 }
@@ -407,10 +417,7 @@ static void every_order_c(void **state)
 {
 	(void)state;
 	for (unsigned number = 0; number < 720; number++) {
-		static const struct {
-			uint8_t off, size;
-			uint32_t value;
-		} w[] = {
+		static const struct reg_write w[] = {
 			{ R_CPCR, 2, 0 },
 			{ R_CR, 1, CR_RE | CR_TE },
 			{ R_RBSTART, 4, RG_RING },
@@ -418,19 +425,9 @@ static void every_order_c(void **state)
 			{ R_RCR, 4, RCR_AAP | RCR_WRAP },
 			{ R_CAPR, 2, 0xfff0 },
 		};
-		unsigned order[ARRAY_SIZE(w)];
 
 		rg_up_c(g, 0, true);
-		rg_write(g, R_CR, 1, CR_RST);
-		fake_forget(wire);
-		settle(g->loop);
-		order_of(number, ARRAY_SIZE(w), order);
-		for (unsigned i = 0; i < ARRAY_SIZE(w); i++) {
-			rg_write(g, w[order[i]].off, w[order[i]].size, w[order[i]].value);
-			if (number % 3 == 0)
-				settle(g->loop);
-		}
-		settle(g->loop);
+		set_up_in_order(number, w, ARRAY_SIZE(w));
 		assert_int_equal(rg_read(g, R_TSAD0, 4), RG_TX_BUF(0));
 		works_now();
 	}
