@@ -53,6 +53,15 @@ static uint32_t host_offloads(uint64_t features)
 	return bits;
 }
 
+unsigned vnet_hdr_len(uint64_t features)
+{
+	if (features & BIT(VIRTIO_NET_F_HASH_REPORT))
+		return sizeof(struct virtio_net_hdr_v1_hash);
+	if (features & (BIT(VIRTIO_F_VERSION_1) | BIT(VIRTIO_NET_F_MRG_RXBUF)))
+		return sizeof(struct virtio_net_hdr_mrg_rxbuf);
+	return sizeof(struct virtio_net_hdr);
+}
+
 /* What needs what (5.1.3.1): `bit` is only good with one of `any`. */
 static const struct {
 	uint8_t bit;
@@ -171,8 +180,10 @@ static void vnet_start(struct virtio_device *v)
 	if (!n->negotiated) {
 		n->negotiated = true;
 		n->filter.vlan_on = vnet_has(n, VIRTIO_NET_F_CTRL_VLAN);
-		for (unsigned i = 0; i < n->n_pairs; i++)
+		for (unsigned i = 0; i < n->n_pairs; i++) {
+			n->pair[i].hdr_len = vnet_hdr_len(v->guest_features);
 			net_takes_changed(&n->pair[i].client, vnet_guest_offloads(v->guest_features));
+		}
 	}
 	for (unsigned i = 0; i < n->n_pairs; i++)
 		vnet_rx_start(&n->pair[i]);

@@ -20,8 +20,8 @@
 
 #define ETH_MTU_MIN 68u /* RFC 791 */
 
-/* With VERSION_1 the header is the long one, whether or not buffers are merged (5.1.6.1). */
-#define VNET_HDR_LEN ((unsigned)sizeof(struct virtio_net_hdr_mrg_rxbuf))
+/* The longest header in front of a frame: vnet_hdr_len(). */
+#define VNET_HDR_MAX ((unsigned)sizeof(struct virtio_net_hdr_v1_hash))
 
 /* What CTRL_GUEST_OFFLOADS may turn off: the bits of a command are those of the features. */
 #define VNET_GUEST_OFFLOADS                                                                           \
@@ -53,7 +53,7 @@ struct vnet_rx_chain {
 struct vnet_rx_header {
 	uint8_t *at; /* NULL: scattered over pieces */
 	unsigned n;
-	struct iovec piece[VNET_HDR_LEN];
+	struct iovec piece[VNET_HDR_MAX];
 	bool none; /* the chain is too short for it */
 };
 
@@ -89,7 +89,8 @@ struct vnet_pair {
 	struct net_client client; /* first: see to_pair() */
 	struct virtio_net *net;
 	struct virtio_queue *rxq, *txq;
-	bool quiet; /* by the net core: between quiesce and start */
+	bool quiet;	  /* by the net core: between quiesce and start */
+	unsigned hdr_len; /* of the header in front of each frame: follows from the features */
 	struct vnet_tx tx;
 	struct vnet_rx rx;
 };
@@ -177,6 +178,11 @@ static inline void vnet_copy(void *to, const void *guest, size_t n)
 	GUEST_READ(guest, n);
 }
 
+/*
+ * Bytes of the header in front of each frame (5.1.6, 5.1.6.1): 20 with HASH_REPORT; 12 with VERSION_1 or MRG_RXBUF; 10
+ * for a driver of the legacy interface without merged buffers.
+ */
+unsigned vnet_hdr_len(uint64_t features);
 /* Which offloads the guest takes, of the VIRTIO_NET_F_GUEST_* bits in `features` (5.1.6.5.6 uses the same bits). */
 uint32_t vnet_guest_offloads(uint64_t features);
 /* The guest broke a rule on queue vq: the device stands still, what it held is dropped. */

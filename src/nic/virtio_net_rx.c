@@ -80,14 +80,15 @@ static __attribute__((noinline)) void compact(struct vnet_rx *rx)
 /* ---- headers ---- */
 
 /* The header's place is scattered over several pieces, or is a piece of its own, or there is none. */
-static __attribute__((noinline)) void peel_slow(struct vnet_rx *rx, struct vnet_rx_chain *ch)
+static __attribute__((noinline)) void peel_slow(struct vnet_pair *p, struct vnet_rx_chain *ch)
 {
+	struct vnet_rx *rx = &p->rx;
 	struct vnet_rx_header *h = &rx->header;
-	unsigned left = VNET_HDR_LEN;
+	unsigned left = p->hdr_len;
 
 	h->at = NULL;
 	h->n = 0;
-	h->none = ch->len < VNET_HDR_LEN;
+	h->none = ch->len < p->hdr_len;
 	if (h->none)
 		return;
 	while (left) {
@@ -104,24 +105,25 @@ static __attribute__((noinline)) void peel_slow(struct vnet_rx *rx, struct vnet_
 			ch->cnt--;
 		}
 	}
-	ch->len -= VNET_HDR_LEN;
+	ch->len -= p->hdr_len;
 }
 
 /* Cut the header's place off the first chain. */
-static inline void peel(struct vnet_rx *rx)
+static inline void peel(struct vnet_pair *p)
 {
+	struct vnet_rx *rx = &p->rx;
 	struct vnet_rx_chain *ch = &rx->chain[rx->c_first];
 	struct iovec *v = &rx->iov[rx->first];
 	uint32_t before = ch->len;
 
-	if (likely(v->iov_len > VNET_HDR_LEN)) {
+	if (likely(v->iov_len > p->hdr_len)) {
 		rx->header.at = v->iov_base;
 		rx->header.none = false;
-		v->iov_base = (uint8_t *)v->iov_base + VNET_HDR_LEN;
-		v->iov_len -= VNET_HDR_LEN;
-		ch->len -= VNET_HDR_LEN;
+		v->iov_base = (uint8_t *)v->iov_base + p->hdr_len;
+		v->iov_len -= p->hdr_len;
+		ch->len -= p->hdr_len;
 	} else {
-		peel_slow(rx, ch);
+		peel_slow(p, ch);
 	}
 	rx->bytes -= before - ch->len;
 }
@@ -129,19 +131,27 @@ static inline void peel(struct vnet_rx *rx)
 static void write_header(struct vnet_pair *p, const struct frame_meta *m, unsigned buffers)
 {
 	struct vnet_rx_header *h = &p->rx.header;
-	struct virtio_net_hdr_mrg_rxbuf hdr;
+	union {
+		struct virtio_net_hdr plain;
+		struct virtio_net_hdr_mrg_rxbuf mrg;
+		struct virtio_net_hdr_v1_hash hash;
+	} hdr;
 
-	net_vnet_encode(m, &hdr.hdr);
+	net_vnet_encode(m, &hdr.plain);
 	/* Without GUEST_CSUM the flags are zero, and the checksum is there (5.1.6.4.1). */
 	if (unlikely(!(p->client.takes & NET_OFF_CSUM)))
-		hdr.hdr.flags = 0;
-	hdr.num_buffers = htole16((uint16_t)buffers);
-	if (likely(h->at)) {
-		memcpy(h->at, &hdr, sizeof(hdr));
+		hdr.plain.flags = 0;
+	hdr.mrg.num_buffers = htole16((uint16_t)buffers);
+	if (likely(h->at && p->hdr_len == sizeof(hdr.mrg))) {
+		memcpy(h->at, &hdr.mrg, sizeof(hdr.mrg));
 	} else {
-		struct iov_cur cur = iov_cur(h->piece, h->n);
+		struct iovec one = { h->at, p->hdr_len };
+		struct iov_cur cur = h->at ? iov_cur(&one, 1) : iov_cur(h->piece, h->n);
 
-		iov_put(&cur, &hdr, sizeof(hdr));
+		hdr.hash.hash_value = 0;
+		hdr.hash.hash_report = htole16(VIRTIO_NET_HASH_REPORT_NONE);
+		hdr.hash.padding = 0;
+		iov_put(&cur, &hdr, p->hdr_len);
 	}
 }
 
@@ -152,18 +162,20 @@ static enum virtq_fault judge_chain(const struct vnet_pair *p, const struct vcha
 {
 	if (unlikely(c->n_out))
 		return VIRTQ_FAULT_DIRECTION;
-	if (unlikely(c->in_len < VNET_HDR_LEN && mergeable(p)))
+	if (unlikely(c->in_len < p->hdr_len && mergeable(p)))
 		return VIRTQ_FAULT_HEADER;
 	return VIRTQ_FINE;
 }
 
-static void append(struct vnet_rx *rx, const struct vchain *c)
+static void append(struct vnet_pair *p, const struct vchain *c)
 {
+	struct vnet_rx *rx = &p->rx;
+
 	rx->chain[rx->c_last++] = (struct vnet_rx_chain){ c->head, c->n_in, c->in_len };
 	rx->last += c->n_in;
 	rx->bytes += c->in_len;
 	if (n_chains(rx) == 1)
-		peel(rx);
+		peel(p);
 }
 
 /* Pop one chain more. 1: done; 0: there is none, or no place for it; negative: the queue broke. */
@@ -191,7 +203,7 @@ static int collect_one(struct vnet_pair *p)
 		vnet_break(p->net, p->rxq, why);
 		return -EPROTO;
 	}
-	append(rx, &c);
+	append(p, &c);
 	return 1;
 }
 
@@ -315,7 +327,7 @@ static __attribute__((noinline)) void mark_dirty(struct vnet_pair *p, size_t len
 	struct vnet_rx *rx = &p->rx;
 
 	if (rx->header.at)
-		ram_dirty_host(ram, rx->header.at, VNET_HDR_LEN);
+		ram_dirty_host(ram, rx->header.at, p->hdr_len);
 	for (unsigned k = 0; !rx->header.at && k < rx->header.n; k++)
 		ram_dirty_host(ram, rx->header.piece[k].iov_base, rx->header.piece[k].iov_len);
 	for (unsigned i = rx->first; len; i++) {
@@ -330,7 +342,7 @@ static __attribute__((noinline)) void mark_dirty(struct vnet_pair *p, size_t len
 static inline void consume(struct vnet_pair *p, unsigned n, size_t len)
 {
 	struct vnet_rx *rx = &p->rx;
-	uint32_t extra = VNET_HDR_LEN;
+	uint32_t extra = p->hdr_len;
 
 	if (unlikely(atomic_load_explicit(&p->rxq->q.dma->ram->log, memory_order_relaxed)))
 		mark_dirty(p, len);
@@ -348,7 +360,7 @@ static inline void consume(struct vnet_pair *p, unsigned n, size_t len)
 	if (rx->c_first == rx->c_last)
 		arena_clear(rx);
 	else
-		peel(rx);
+		peel(p);
 }
 
 /* How many of the collected chains, which are enough, a frame of len bytes uses. */

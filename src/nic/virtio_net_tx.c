@@ -20,16 +20,20 @@
 /* With the header slot no more pieces than writev() takes. */
 #define TX_PIECES (NET_IOV_MAX - 1)
 
-/* The header's copy, and where the frame begins: pieces are cut or skipped. The chain is long enough for a header. */
-static __attribute__((noinline)) unsigned peel_slow(struct iovec *iov, struct virtio_net_hdr_mrg_rxbuf *hdr)
+/*
+ * The header's copy, and where the frame begins: pieces are cut or skipped. The chain is long enough for a header. Of
+ * that the first part alone says something: what follows is for received frames.
+ */
+static __attribute__((noinline)) unsigned peel_slow(struct iovec *iov, unsigned hdr_len, struct virtio_net_hdr *hdr)
 {
 	unsigned done = 0, skip = 0;
 
-	while (done < VNET_HDR_LEN) {
+	while (done < hdr_len) {
 		struct iovec *v = &iov[skip];
-		unsigned n = (unsigned)MIN(v->iov_len, (size_t)VNET_HDR_LEN - done);
+		unsigned n = (unsigned)MIN(v->iov_len, (size_t)hdr_len - done);
 
-		vnet_copy((uint8_t *)hdr + done, v->iov_base, n);
+		if (done < sizeof(*hdr))
+			vnet_copy((uint8_t *)hdr + done, v->iov_base, MIN(n, (unsigned)sizeof(*hdr) - done));
 		done += n;
 		v->iov_base = (uint8_t *)v->iov_base + n;
 		v->iov_len -= n;
@@ -38,13 +42,13 @@ static __attribute__((noinline)) unsigned peel_slow(struct iovec *iov, struct vi
 	return skip;
 }
 
-static inline unsigned peel(struct iovec *iov, struct virtio_net_hdr_mrg_rxbuf *hdr)
+static inline unsigned peel(struct iovec *iov, unsigned hdr_len, struct virtio_net_hdr *hdr)
 {
-	if (unlikely(iov->iov_len <= VNET_HDR_LEN))
-		return peel_slow(iov, hdr);
-	vnet_copy(hdr, iov->iov_base, VNET_HDR_LEN);
-	iov->iov_base = (uint8_t *)iov->iov_base + VNET_HDR_LEN;
-	iov->iov_len -= VNET_HDR_LEN;
+	if (unlikely(iov->iov_len <= hdr_len))
+		return peel_slow(iov, hdr_len, hdr);
+	vnet_copy(hdr, iov->iov_base, sizeof(*hdr));
+	iov->iov_base = (uint8_t *)iov->iov_base + hdr_len;
+	iov->iov_len -= hdr_len;
 	return 0;
 }
 
@@ -61,18 +65,18 @@ static __attribute__((noinline)) enum net_drop flatten(struct vnet_tx *t, struct
 /* Make a frame of the chain at iov[at]. */
 static inline enum net_drop make_frame(struct vnet_pair *p, const struct vchain *c, unsigned at, struct frame *f)
 {
-	struct virtio_net_hdr_mrg_rxbuf hdr;
-	unsigned skip = peel(&p->tx.iov[at], &hdr);
+	struct virtio_net_hdr hdr;
+	unsigned skip = peel(&p->tx.iov[at], p->hdr_len, &hdr);
 	enum net_drop why;
 
 	*f = (struct frame){
-		.iov = at + skip, .cnt = c->n_out - skip, .len = c->out_len - VNET_HDR_LEN, .token = c->head
+		.iov = at + skip, .cnt = c->n_out - skip, .len = c->out_len - p->hdr_len, .token = c->head
 	};
 	if (unlikely(f->len < ETH_HDR_LEN))
 		return NET_DROP_TOO_SHORT;
 	if (unlikely(f->len > NET_FRAME_MAX))
 		return NET_DROP_TOO_BIG;
-	why = net_vnet_decode(&hdr.hdr, f->len, &f->meta);
+	why = net_vnet_decode(&hdr, f->len, &f->meta);
 	if (unlikely(why))
 		return why;
 	if (unlikely(frame_needs(&f->meta) & ~p->client.gives))
@@ -140,7 +144,7 @@ static int collect(struct vnet_pair *p)
 		r = virtq_pop(q, &t->iov[at], VNET_TX_IOV - at, &c);
 		if (r != 1)
 			break;
-		if (unlikely(c.n_in || c.out_len < VNET_HDR_LEN))
+		if (unlikely(c.n_in || c.out_len < p->hdr_len))
 			return broke(p, c.n_in ? VIRTQ_FAULT_DIRECTION : VIRTQ_FAULT_HEADER);
 		why = make_frame(p, &c, at, f);
 		if (unlikely(why || f->cnt > TX_PIECES)) {

@@ -230,7 +230,7 @@ void bench_open(struct bench *b, const char *const *props)
 {
 	struct error err = { "" };
 
-	*b = (struct bench){ .queue_size = 256 };
+	*b = (struct bench){ .queue_size = 256, .hdr_len = HDR };
 	log_init("bench", LOG_ERR);
 	b->loop = loop_new("bench", &err);
 	assert_non_null(b->loop);
@@ -335,6 +335,7 @@ void driver_ok(struct bench *b)
 void driver_up(struct bench *b, uint64_t features)
 {
 	assert_true(negotiate(b, (features & offered(b)) | MIN_FEATURES));
+	b->hdr_len = vnet_hdr_len(b->v->guest_features);
 	place_queues(b);
 	driver_ok(b);
 	assert_false(virtio_get_status(b->v) & VIRTIO_STATUS_NEEDS_RESET);
@@ -470,14 +471,14 @@ uint16_t post_tx(struct bench *b, const struct virtio_net_hdr_mrg_rxbuf *h, cons
 {
 	static const struct virtio_net_hdr_mrg_rxbuf none;
 	struct seg s[VIRTQ_SIZE_MAX];
-	uint32_t left = HDR + len, off = 0;
-	uint8_t *all = malloc(left);
+	uint32_t left = b->hdr_len + len, off = 0;
+	uint8_t *all = calloc(1, left);
 	unsigned n = 0;
 	bool indirect = virtio_has(b->v, VIRTIO_RING_F_INDIRECT_DESC);
 
 	assert_non_null(all);
-	memcpy(all, h ? h : &none, HDR);
-	memcpy(all + HDR, frame, len);
+	memcpy(all, h ? h : &none, MIN(b->hdr_len, HDR));
+	memcpy(all + b->hdr_len, frame, len);
 	while (left) {
 		uint32_t part = pieces && *pieces ? MIN(*pieces++, left) : left;
 
@@ -553,8 +554,8 @@ static void gather_chain(struct gq *q, uint16_t head, uint8_t *to, uint32_t len)
 
 int receive(struct bench *b, uint8_t *to, size_t room, struct virtio_net_hdr_mrg_rxbuf *h)
 {
-	static uint8_t all[HDR + NET_FRAME_MAX];
-	struct virtio_net_hdr_mrg_rxbuf hdr;
+	static uint8_t all[VNET_HDR_MAX + NET_FRAME_MAX];
+	struct virtio_net_hdr_v1_hash hdr = { 0 };
 	struct gq *q = &b->q[RXQ];
 	unsigned buffers = 0;
 	uint32_t done = 0;
@@ -569,14 +570,16 @@ int receive(struct bench *b, uint8_t *to, size_t room, struct virtio_net_hdr_mrg
 		assert_true(done + len <= sizeof(all));
 		gather_chain(q, head, all + done, len);
 		done += len;
-		assert_true(done >= HDR);
-		memcpy(&hdr, all, HDR);
-	} while (++buffers < hdr.num_buffers);
-	assert_true(done - HDR <= room);
-	memcpy(to, all + HDR, done - HDR);
+		assert_true(done >= b->hdr_len);
+		memcpy(&hdr, all, b->hdr_len);
+	} while (++buffers < hdr.hdr.num_buffers);
+	done -= b->hdr_len;
+	assert_true(done <= room);
+	memcpy(to, all + b->hdr_len, done);
+	b->got_hdr = hdr;
 	if (h)
-		*h = hdr;
-	return (int)(done - HDR);
+		memcpy(h, &hdr, sizeof(*h));
+	return (int)done;
 }
 
 /* ---- outcomes ---- */

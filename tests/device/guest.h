@@ -25,7 +25,7 @@
 #define RAM2_GPA  (2 * MIB)
 #define RAM2_SIZE (1 * MIB)
 #define RAM2_END  (RAM2_GPA + RAM2_SIZE)
-#define HDR	  VNET_HDR_LEN
+#define HDR	  ((unsigned)sizeof(struct virtio_net_hdr_mrg_rxbuf))
 
 enum {
 	RXQ,
@@ -79,6 +79,8 @@ struct bench {
 	unsigned config_calls;
 	struct gq q[N_QUEUES];
 	uint16_t queue_size;
+	unsigned hdr_len;		       /* of what was negotiated; HDR without HASH_REPORT */
+	struct virtio_net_hdr_v1_hash got_hdr; /* of the last frame received, and zeros behind */
 	uint64_t next_buf;
 	uint8_t *named; /* a bit a byte: RAM that may change */
 

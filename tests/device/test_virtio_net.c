@@ -1234,9 +1234,20 @@ static void test_dirty_log(void **state)
 	bench_close(&b);
 }
 
+/* 5.1.6, 5.1.6.1 */
+static void test_header_length(void **state)
+{
+	(void)state;
+	assert_int_equal(vnet_hdr_len(0), 10);
+	assert_int_equal(vnet_hdr_len(BIT(VIRTIO_NET_F_MRG_RXBUF)), 12);
+	assert_int_equal(vnet_hdr_len(BIT(VIRTIO_F_VERSION_1)), 12);
+	assert_int_equal(vnet_hdr_len(BIT(VIRTIO_F_VERSION_1) | BIT(VIRTIO_NET_F_HASH_REPORT)), 20);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_header_length),
 		cmocka_unit_test(test_tx_every_size),
 		cmocka_unit_test(test_one_call_a_batch),
 		cmocka_unit_test(test_tx_bad_headers),

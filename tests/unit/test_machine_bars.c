@@ -192,9 +192,10 @@ static void fill_queue(unsigned q)
 	queue[q] = (struct driver_queue){ .avail = guest(RING(q) + 0x1000), .used = guest(RING(q) + 0x2000) };
 	memset(desc, 0, 0x4000);
 	for (uint16_t i = 0; i < QSIZE; i++) {
-		desc[i] = (struct vring_desc){ .addr = BUFS(q) + (uint64_t)i * BUFFER,
-					       .len = q == RX ? BUFFER : VNET_HDR_LEN + FRAME,
-					       .flags = q == RX ? VRING_DESC_F_WRITE : 0 };
+		desc[i] =
+			(struct vring_desc){ .addr = BUFS(q) + (uint64_t)i * BUFFER,
+					     .len = q == RX ? BUFFER : sizeof(struct virtio_net_hdr_mrg_rxbuf) + FRAME,
+					     .flags = q == RX ? VRING_DESC_F_WRITE : 0 };
 		memset(guest(desc[i].addr), 0, BUFFER);
 		post(q, i);
 	}
@@ -243,7 +244,7 @@ static void refill(void)
 			struct vring_used_elem *e = &queue[q].used->ring[queue[q].seen++ % QSIZE];
 
 			assert_in_range(e->id, 0, QSIZE - 1);
-			assert_int_equal(e->len, q == RX ? VNET_HDR_LEN + FRAME : 0);
+			assert_int_equal(e->len, q == RX ? sizeof(struct virtio_net_hdr_mrg_rxbuf) + FRAME : 0);
 			got += q == RX;
 			post(q, (uint16_t)e->id);
 		}
