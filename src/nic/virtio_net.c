@@ -25,14 +25,15 @@ enum {
 /* ---- offloads and features ---- */
 
 static const struct {
-	uint8_t guest, host; /* feature bits */
-	uint8_t off;	     /* enum net_offload */
+	uint64_t guest, host; /* features: all of them */
+	uint8_t off;	      /* enum net_offload */
 } offloads[] = {
-	{ VIRTIO_NET_F_GUEST_CSUM, VIRTIO_NET_F_CSUM, NET_OFF_CSUM },
-	{ VIRTIO_NET_F_GUEST_TSO4, VIRTIO_NET_F_HOST_TSO4, NET_OFF_TSO4 },
-	{ VIRTIO_NET_F_GUEST_TSO6, VIRTIO_NET_F_HOST_TSO6, NET_OFF_TSO6 },
-	{ VIRTIO_NET_F_GUEST_ECN, VIRTIO_NET_F_HOST_ECN, NET_OFF_ECN },
-	{ VIRTIO_NET_F_GUEST_UFO, VIRTIO_NET_F_HOST_UFO, NET_OFF_UFO },
+	{ BIT(VIRTIO_NET_F_GUEST_CSUM), BIT(VIRTIO_NET_F_CSUM), NET_OFF_CSUM },
+	{ BIT(VIRTIO_NET_F_GUEST_TSO4), BIT(VIRTIO_NET_F_HOST_TSO4), NET_OFF_TSO4 },
+	{ BIT(VIRTIO_NET_F_GUEST_TSO6), BIT(VIRTIO_NET_F_HOST_TSO6), NET_OFF_TSO6 },
+	{ BIT(VIRTIO_NET_F_GUEST_ECN), BIT(VIRTIO_NET_F_HOST_ECN), NET_OFF_ECN },
+	{ BIT(VIRTIO_NET_F_GUEST_UFO), BIT(VIRTIO_NET_F_HOST_UFO), NET_OFF_UFO },
+	{ BIT(VIRTIO_NET_F_GUEST_USO4) | BIT(VIRTIO_NET_F_GUEST_USO6), BIT(VIRTIO_NET_F_HOST_USO), NET_OFF_USO },
 };
 
 uint32_t vnet_guest_offloads(uint64_t features)
@@ -40,7 +41,7 @@ uint32_t vnet_guest_offloads(uint64_t features)
 	uint32_t bits = 0;
 
 	for (unsigned i = 0; i < ARRAY_SIZE(offloads); i++)
-		bits |= features & BIT(offloads[i].guest) ? offloads[i].off : 0;
+		bits |= (features & offloads[i].guest) == offloads[i].guest ? offloads[i].off : 0;
 	return bits;
 }
 
@@ -49,7 +50,7 @@ static uint32_t host_offloads(uint64_t features)
 	uint32_t bits = 0;
 
 	for (unsigned i = 0; i < ARRAY_SIZE(offloads); i++)
-		bits |= features & BIT(offloads[i].host) ? offloads[i].off : 0;
+		bits |= features & offloads[i].host ? offloads[i].off : 0;
 	return bits;
 }
 
@@ -71,10 +72,13 @@ static const struct {
 	{ VIRTIO_NET_F_GUEST_TSO6, BIT(VIRTIO_NET_F_GUEST_CSUM) },
 	{ VIRTIO_NET_F_GUEST_ECN, BIT(VIRTIO_NET_F_GUEST_TSO4) | BIT(VIRTIO_NET_F_GUEST_TSO6) },
 	{ VIRTIO_NET_F_GUEST_UFO, BIT(VIRTIO_NET_F_GUEST_CSUM) },
+	{ VIRTIO_NET_F_GUEST_USO4, BIT(VIRTIO_NET_F_GUEST_CSUM) },
+	{ VIRTIO_NET_F_GUEST_USO6, BIT(VIRTIO_NET_F_GUEST_CSUM) },
 	{ VIRTIO_NET_F_HOST_TSO4, BIT(VIRTIO_NET_F_CSUM) },
 	{ VIRTIO_NET_F_HOST_TSO6, BIT(VIRTIO_NET_F_CSUM) },
 	{ VIRTIO_NET_F_HOST_ECN, BIT(VIRTIO_NET_F_HOST_TSO4) | BIT(VIRTIO_NET_F_HOST_TSO6) },
 	{ VIRTIO_NET_F_HOST_UFO, BIT(VIRTIO_NET_F_CSUM) },
+	{ VIRTIO_NET_F_HOST_USO, BIT(VIRTIO_NET_F_CSUM) },
 	{ VIRTIO_NET_F_CTRL_RX, BIT(VIRTIO_NET_F_CTRL_VQ) },
 	{ VIRTIO_NET_F_CTRL_VLAN, BIT(VIRTIO_NET_F_CTRL_VQ) },
 	{ VIRTIO_NET_F_GUEST_ANNOUNCE, BIT(VIRTIO_NET_F_CTRL_VQ) },
@@ -182,6 +186,7 @@ static void vnet_start(struct virtio_device *v)
 		n->filter.vlan_on = vnet_has(n, VIRTIO_NET_F_CTRL_VLAN);
 		for (unsigned i = 0; i < n->n_pairs; i++) {
 			n->pair[i].hdr_len = vnet_hdr_len(v->guest_features);
+			n->pair[i].sends = host_offloads(v->guest_features);
 			net_takes_changed(&n->pair[i].client, vnet_guest_offloads(v->guest_features));
 		}
 	}
@@ -481,9 +486,6 @@ static const struct opt props[] = {
 	PROP(bootindex, "bootindex", OPT_INT, .min = (uint64_t)-1, .max = INT32_MAX, .def = "-1",
 	     .help = "place in firmware's boot order; there is no firmware, so it changes nothing"),
 	NO_EFFECT(gso, "gso"),
-	NO_EFFECT(uso[0], "guest_uso4"),
-	NO_EFFECT(uso[1], "guest_uso6"),
-	NO_EFFECT(uso[2], "host_uso"),
 	NO_EFFECT(mtu_bypass, "x-mtu-bypass-backend"),
 	PROP(tx, "tx", OPT_ENUM, .choices = tx_names, .def = "bh", .help = "accepted; frames are sent at once"),
 	PROP(tx_timer, "x-txtimer", OPT_UINT, .def = "150000", .help = "accepted; nothing depends on it"),

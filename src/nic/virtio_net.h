@@ -16,6 +16,7 @@
 
 #include "net/client.h"
 #include "net/rxfilter.h"
+#include "nic/virtio_net_std.h"
 #include "virtio/device.h"
 
 #define ETH_MTU_MIN 68u /* RFC 791 */
@@ -26,7 +27,8 @@
 /* What CTRL_GUEST_OFFLOADS may turn off: the bits of a command are those of the features. */
 #define VNET_GUEST_OFFLOADS                                                                           \
 	(BIT(VIRTIO_NET_F_GUEST_CSUM) | BIT(VIRTIO_NET_F_GUEST_TSO4) | BIT(VIRTIO_NET_F_GUEST_TSO6) | \
-	 BIT(VIRTIO_NET_F_GUEST_ECN) | BIT(VIRTIO_NET_F_GUEST_UFO))
+	 BIT(VIRTIO_NET_F_GUEST_ECN) | BIT(VIRTIO_NET_F_GUEST_UFO) | BIT(VIRTIO_NET_F_GUEST_USO4) |   \
+	 BIT(VIRTIO_NET_F_GUEST_USO6))
 
 /* Room for a batch of ordinary chains, and always for one of the longest. */
 #define VNET_TX_IOV (VIRTQ_CHAIN_MAX + 1024)
@@ -90,7 +92,8 @@ struct vnet_pair {
 	struct virtio_net *net;
 	struct virtio_queue *rxq, *txq;
 	bool quiet;	  /* by the net core: between quiesce and start */
-	unsigned hdr_len; /* of the header in front of each frame: follows from the features */
+	unsigned hdr_len; /* of the header in front of each frame: follows from the features, as the next */
+	uint32_t sends;	  /* NET_OFF_* that the guest negotiated for what it sends */
 	struct vnet_tx tx;
 	struct vnet_rx rx;
 };
@@ -103,10 +106,13 @@ struct vnet_pair {
 	X(guest_tso6, "guest_tso6", VIRTIO_NET_F_GUEST_TSO6, "the guest takes unsegmented TCP over IPv6") \
 	X(guest_ecn, "guest_ecn", VIRTIO_NET_F_GUEST_ECN, "the guest takes unsegmented TCP with ECN")     \
 	X(guest_ufo, "guest_ufo", VIRTIO_NET_F_GUEST_UFO, "the guest takes unfragmented UDP")             \
+	X(guest_uso4, "guest_uso4", VIRTIO_NET_F_GUEST_USO4, "the guest takes unsegmented UDP over IPv4") \
+	X(guest_uso6, "guest_uso6", VIRTIO_NET_F_GUEST_USO6, "the guest takes unsegmented UDP over IPv6") \
 	X(host_tso4, "host_tso4", VIRTIO_NET_F_HOST_TSO4, "the guest may send unsegmented TCP over IPv4") \
 	X(host_tso6, "host_tso6", VIRTIO_NET_F_HOST_TSO6, "the guest may send unsegmented TCP over IPv6") \
 	X(host_ecn, "host_ecn", VIRTIO_NET_F_HOST_ECN, "the guest may send unsegmented TCP with ECN")     \
 	X(host_ufo, "host_ufo", VIRTIO_NET_F_HOST_UFO, "the guest may send unfragmented UDP")             \
+	X(host_uso, "host_uso", VIRTIO_NET_F_HOST_USO, "the guest may send unsegmented UDP")              \
 	X(mrg_rxbuf, "mrg_rxbuf", VIRTIO_NET_F_MRG_RXBUF, "a frame may be received into several buffers") \
 	X(status, "status", VIRTIO_NET_F_STATUS, "the guest sees the link's state")                       \
 	X(ctrl_vq, "ctrl_vq", VIRTIO_NET_F_CTRL_VQ, "there is a control queue")                           \
@@ -126,7 +132,7 @@ struct virtio_net {
 #define X(field, name, bit, help) bool field;
 		VNET_FEATURES(X)
 #undef X
-		bool gso, uso[3], mtu_bypass;	       /* accepted, nothing depends on them */
+		bool gso, mtu_bypass;		       /* accepted, nothing depends on them */
 		bool mq, rss, hash, rsc_ext, failover; /* must be off */
 		uint16_t rx_queue_size, tx_queue_size, host_mtu;
 		int32_t speed, bootindex, tx_burst;
@@ -183,7 +189,10 @@ static inline void vnet_copy(void *to, const void *guest, size_t n)
  * for a driver of the legacy interface without merged buffers.
  */
 unsigned vnet_hdr_len(uint64_t features);
-/* Which offloads the guest takes, of the VIRTIO_NET_F_GUEST_* bits in `features` (5.1.6.5.6 uses the same bits). */
+/*
+ * Which offloads the guest takes, of the VIRTIO_NET_F_GUEST_* bits in `features` (5.1.6.5.6 uses the same bits). A guest
+ * that takes UDP segmentation of one version of IP only takes none: taps know both or none.
+ */
 uint32_t vnet_guest_offloads(uint64_t features);
 /* The guest broke a rule on queue vq: the device stands still, what it held is dropped. */
 void vnet_break(struct virtio_net *n, struct virtio_queue *vq, enum virtq_fault why);

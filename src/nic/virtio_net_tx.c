@@ -79,7 +79,7 @@ static inline enum net_drop make_frame(struct vnet_pair *p, const struct vchain 
 	why = net_vnet_decode(&hdr, f->len, &f->meta);
 	if (unlikely(why))
 		return why;
-	if (unlikely(frame_needs(&f->meta) & ~p->client.gives))
+	if (unlikely(frame_needs(&f->meta) & ~p->sends))
 		return NET_DROP_VNET_HDR;
 	return NET_OK;
 }

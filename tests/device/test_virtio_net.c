@@ -125,7 +125,7 @@ static void test_tx_bad_headers(void **state)
 		  .csum_offset = 16 },
 		{ .flags = VIRTIO_NET_HDR_F_NEEDS_CSUM, .csum_start = 99, .csum_offset = 16 },
 		{ .flags = VIRTIO_NET_HDR_F_NEEDS_CSUM, .csum_start = 0xffff, .csum_offset = 0xffff },
-		/* USO is not offered */
+		/* USO, which is not offered here */
 		{ .gso_type = 5,
 		  .gso_size = 100,
 		  .flags = VIRTIO_NET_HDR_F_NEEDS_CSUM,
@@ -135,7 +135,7 @@ static void test_tx_bad_headers(void **state)
 	struct bench b;
 
 	(void)state;
-	bench_open(&b, NULL);
+	bench_open(&b, (const char *const[]){ "host_uso=off", NULL });
 	driver_up(&b, ALL_FEATURES);
 	make_frame(big, 100, 0);
 	for (unsigned i = 0; i < 200; i++) {
@@ -1176,7 +1176,8 @@ static void test_properties(void **state)
 	f = offered(&b);
 	/* What was turned off, and what needs it: TSO needs CSUM, ECN needs TSO, the classes the control queue. */
 	assert_int_equal(f, BIT(VIRTIO_F_VERSION_1) | BIT(VIRTIO_NET_F_MAC) | BIT(VIRTIO_NET_F_GUEST_CSUM) |
-				    BIT(VIRTIO_NET_F_GUEST_UFO));
+				    BIT(VIRTIO_NET_F_GUEST_UFO) | BIT(VIRTIO_NET_F_GUEST_USO4) |
+				    BIT(VIRTIO_NET_F_GUEST_USO6));
 	assert_int_equal(b.v->n_queues, 2);
 	driver_up(&b, ALL_FEATURES);
 	expect_healthy(&b);
