@@ -156,10 +156,22 @@ static void vnet_config_read(struct virtio_device *v, unsigned off, unsigned siz
 void vnet_break(struct virtio_net *n, struct virtio_queue *vq, enum virtq_fault why)
 {
 	virtio_break(&n->vdev, &vq->q, why);
-	for (unsigned i = 0; i < n->n_pairs; i++) {
-		vnet_tx_drop_waiting(&n->pair[i], NET_DROP_BROKEN);
-		vnet_rx_drop_held(&n->pair[i], NET_DROP_BROKEN);
-		n->pair[i].rx.ready = false;
+}
+
+/* The pairs that a lane serves. */
+#define for_each_pair(p, n, l)                                              \
+	for (p = (n)->pair; (n)->pair && p < (n)->pair + (n)->n_pairs; p++) \
+		if (p->rxq->lane == (l))
+
+static void vnet_broke(struct virtio_device *v, struct virtio_lane *l)
+{
+	struct virtio_net *n = to_virtio_net(v);
+	struct vnet_pair *p;
+
+	for_each_pair(p, n, l) {
+		vnet_tx_drop_waiting(p, NET_DROP_BROKEN);
+		vnet_rx_drop_held(p, NET_DROP_BROKEN);
+		p->rx.ready = false;
 	}
 }
 
@@ -176,41 +188,61 @@ static void vnet_kick(struct virtio_device *v, struct virtio_queue *vq)
 		vnet_rx_kick(&n->pair[i / 2]);
 }
 
-/* The filter's tables survive a quiesce, so only what follows from the features is set here. */
-static void vnet_start(struct virtio_device *v)
+static void vnet_ready(struct virtio_device *v)
 {
 	struct virtio_net *n = to_virtio_net(v);
 
-	if (!n->negotiated) {
-		n->negotiated = true;
-		n->filter.vlan_on = vnet_has(n, VIRTIO_NET_F_CTRL_VLAN);
-		for (unsigned i = 0; i < n->n_pairs; i++) {
-			n->pair[i].hdr_len = vnet_hdr_len(v->guest_features);
-			n->pair[i].sends = host_offloads(v->guest_features);
-			net_takes_changed(&n->pair[i].client, vnet_guest_offloads(v->guest_features));
-		}
-	}
-	for (unsigned i = 0; i < n->n_pairs; i++)
-		vnet_rx_start(&n->pair[i]);
+	n->filter.vlan_on = vnet_has(n, VIRTIO_NET_F_CTRL_VLAN);
 }
 
-static void vnet_stop(struct virtio_device *v)
+/* What the driver has changed since it was ready survives a quiesce: what the features say is set only once. */
+static void pair_start(struct vnet_pair *p)
+{
+	uint64_t features = p->net->vdev.guest_features;
+
+	if (!p->negotiated) {
+		p->hdr_len = vnet_hdr_len(features);
+		p->sends = host_offloads(features);
+		net_takes_changed(&p->client, vnet_guest_offloads(features));
+	}
+	p->negotiated = true;
+	vnet_rx_start(p);
+}
+
+static void vnet_start(struct virtio_device *v, struct virtio_lane *l)
 {
 	struct virtio_net *n = to_virtio_net(v);
+	struct vnet_pair *p;
 
-	for (unsigned i = 0; i < n->n_pairs; i++)
-		vnet_rx_stop(&n->pair[i]);
+	for_each_pair(p, n, l)
+		pair_start(p);
+}
+
+static void vnet_stop(struct virtio_device *v, struct virtio_lane *l)
+{
+	struct virtio_net *n = to_virtio_net(v);
+	struct vnet_pair *p;
+
+	for_each_pair(p, n, l)
+		vnet_rx_stop(p);
+}
+
+static void vnet_reset_lane(struct virtio_device *v, struct virtio_lane *l)
+{
+	struct virtio_net *n = to_virtio_net(v);
+	struct vnet_pair *p;
+
+	for_each_pair(p, n, l) {
+		vnet_tx_drop_waiting(p, NET_DROP_RESET);
+		vnet_rx_drop_held(p, NET_DROP_RESET);
+		p->negotiated = false;
+	}
 }
 
 static void vnet_reset(struct virtio_device *v)
 {
 	struct virtio_net *n = to_virtio_net(v);
 
-	for (unsigned i = 0; i < n->n_pairs; i++) {
-		vnet_tx_drop_waiting(&n->pair[i], NET_DROP_RESET);
-		vnet_rx_drop_held(&n->pair[i], NET_DROP_RESET);
-	}
-	n->negotiated = false;
 	rx_filter_reset(&n->filter, n->prop.mac.addr);
 	atomic_store(&n->mac, n->filter.mac);
 	atomic_fetch_and(&n->status, VIRTIO_NET_S_LINK_UP);
@@ -229,9 +261,9 @@ static void client_start(struct net_client *c)
 	struct vnet_pair *p = to_pair(c);
 
 	p->quiet = false;
-	if (vnet_running(p->net) && p->rxq->q.running)
+	if (vnet_running(p) && p->rxq->q.running)
 		watch_again(&p->rxq->watch);
-	if (vnet_running(p->net) && p->txq->q.running)
+	if (vnet_running(p) && p->txq->q.running)
 		watch_again(&p->txq->watch);
 }
 
@@ -310,7 +342,7 @@ static int pair_init(struct virtio_net *n, unsigned i, struct error *err)
 		.ops = &client_ops,
 		.kind = NET_KIND_NIC,
 		.queue = i,
-		.loop = n->vdev.loop,
+		.loop = p->rxq->lane->loop,
 		.gives = host_offloads(n->vdev.host_features),
 		.max_frame = NET_FRAME_MAX,
 	};
@@ -359,7 +391,7 @@ static int check_props(struct virtio_net *n, struct error *err)
 static int make_queues(struct virtio_net *n, struct error *err)
 {
 	uint16_t size[] = { n->prop.rx_queue_size, n->prop.tx_queue_size, CTRL_QUEUE_SIZE };
-	int r = virtio_queues_init(&n->vdev, n->prop.ctrl_vq ? 3 : 2, size, err);
+	int r = virtio_queues_init(&n->vdev, n->prop.ctrl_vq ? 3 : 2, size, NULL, err);
 
 	if (r == 0 && n->prop.ctrl_vq)
 		n->ctrlq = &n->vdev.queue[2];
@@ -456,9 +488,12 @@ static void vnet_class_init(struct class *class)
 	c->unrealize = vnet_unrealize;
 	c->validate = vnet_validate;
 	c->config_read = vnet_config_read;
+	c->ready = vnet_ready;
 	c->start = vnet_start;
 	c->stop = vnet_stop;
 	c->kick = vnet_kick;
+	c->broke = vnet_broke;
+	c->reset_lane = vnet_reset_lane;
 	c->reset = vnet_reset;
 }
 

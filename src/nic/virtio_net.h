@@ -8,8 +8,8 @@
  *	virtio_net_ctrl.c	control queue
  *
  * A pair is a receive and a transmit queue with a net client of its own. There is one pair now; all that belongs to a
- * queue is in struct vnet_pair, so that several are a longer array. All of it but the properties belongs to the loop
- * while the device runs.
+ * queue is in struct vnet_pair, so that several are a longer array. A pair belongs to its queues' loop while the device
+ * runs; all else but the properties to the first pair's, which serves the control queue too.
  */
 #ifndef NIC_VIRTIO_NET_H
 #define NIC_VIRTIO_NET_H
@@ -92,6 +92,7 @@ struct vnet_pair {
 	struct virtio_net *net;
 	struct virtio_queue *rxq, *txq;
 	bool quiet;	  /* by the net core: between quiesce and start */
+	bool negotiated;  /* what follows from the features is in force */
 	unsigned hdr_len; /* of the header in front of each frame: follows from the features, as the next */
 	uint32_t sends;	  /* NET_OFF_* that the guest negotiated for what it sends */
 	struct vnet_tx tx;
@@ -146,8 +147,7 @@ struct virtio_net {
 	_Atomic uint16_t status; /* VIRTIO_NET_S_* */
 	struct rx_filter filter;
 
-	bool negotiated; /* what follows from the features is in force */
-	bool mac_taken;	 /* from the table of addresses in use */
+	bool mac_taken; /* from the table of addresses in use */
 	unsigned n_pairs;
 	struct vnet_pair *pair;
 	struct virtio_queue *ctrlq; /* NULL: none */
@@ -168,9 +168,9 @@ static inline bool vnet_has(const struct virtio_net *n, unsigned bit)
 	return virtio_has(&n->vdev, bit);
 }
 
-static inline bool vnet_running(const struct virtio_net *n)
+static inline bool vnet_running(const struct vnet_pair *p)
 {
-	return n->vdev.running && !atomic_load_explicit(&n->vdev.broken, memory_order_relaxed);
+	return p->rxq->lane->running && !virtio_broken(&p->net->vdev);
 }
 
 /*

@@ -290,7 +290,7 @@ int vnet_rx_lend(struct net_client *c, size_t want, struct net_window *w)
 	struct vnet_pair *p = to_pair(c);
 	struct vnet_rx *rx = &p->rx;
 
-	if (unlikely(!rx->ready || rx->holding || p->quiet))
+	if (unlikely(!rx->ready || rx->holding || p->quiet || virtio_broken(&p->net->vdev)))
 		return -EAGAIN;
 	unpatch(rx);
 	if (rx->bytes < want || !n_chains(rx)) {
@@ -592,7 +592,7 @@ static void out_of_patience(struct timer *t)
 
 int vnet_rx_init(struct vnet_pair *p)
 {
-	timer_init(&p->rx.patience, p->net->vdev.loop, CLOCK_VM_NS, out_of_patience);
+	timer_init(&p->rx.patience, p->rxq->lane->loop, CLOCK_VM_NS, out_of_patience);
 	arena_clear(&p->rx);
 	/* Pages of it exist once a frame has run into it. */
 	p->rx.spill = malloc(NET_FRAME_MAX);

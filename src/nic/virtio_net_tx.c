@@ -227,7 +227,7 @@ void vnet_tx_kick(struct vnet_pair *p)
 void vnet_tx_room(struct vnet_pair *p)
 {
 	p->tx.blocked = false;
-	if (vnet_running(p->net))
+	if (vnet_running(p))
 		vnet_tx_kick(p);
 }
 

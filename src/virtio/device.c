@@ -9,12 +9,15 @@
  *
  * Life of the queues. DRIVER_OK maps the rings of all enabled queues (started) and, as soon as DMA is allowed and
  * nobody holds the device quiet, lets them be served (running). `status` is written by vCPUs under the control mutex,
- * but for NEEDS_RESET, which the loop sets too: it is changed by atomic operations on single bits.
+ * but for NEEDS_RESET, which loops set too: it is changed by atomic operations on single bits.
+ *
+ * Lanes and the device. A reset stops lane after lane, and then, on the first lane's loop, clears what is the device's:
+ * no loop is inside of the device any more. A lane that has not been stopped yet may break the device meanwhile. What
+ * it then posts to others is taken back (the config interrupt), or comes too late and finds nothing to do (a lane that
+ * is told to drop what it holds).
  */
 #include <errno.h>
 #include <stdlib.h>
-#include <sys/eventfd.h>
-#include <unistd.h>
 
 #include "base/log.h"
 #include "base/sched.h"
@@ -66,17 +69,47 @@ static void on_config_post(struct post *p)
 }
 
 /*
- * The interrupt is the loop's to raise, as is the reset: the status that is looked at is then the one that holds until
- * the ISR is set, and what a reset has cleared stays clear.
+ * The interrupt is the first lane's loop's to raise, as is the end of a reset: the status that is looked at is then the
+ * one that holds until the ISR is set, and what a reset has cleared stays clear.
  */
-void virtio_config_changed(struct virtio_device *v)
+static void tell_config(struct virtio_device *v)
 {
-	atomic_fetch_add(&v->config_generation, 1);
 	SCHED_POINT();
 	if (loop_here(v->loop))
 		config_interrupt(v);
 	else if (atomic_load(&v->status) & VIRTIO_CONFIG_S_DRIVER_OK)
 		loop_post(v->loop, &v->config_post);
+}
+
+void virtio_config_changed(struct virtio_device *v)
+{
+	atomic_fetch_add(&v->config_generation, 1);
+	tell_config(v);
+}
+
+/* ---- breaking ---- */
+
+static void lane_broke(struct virtio_lane *l)
+{
+	SCHED_POINT();
+	if (atomic_load(&l->vdev->broken) && virtio_class(l->vdev)->broke)
+		virtio_class(l->vdev)->broke(l->vdev, l);
+}
+
+static void on_broken_post(struct post *p)
+{
+	lane_broke(container_of(p, struct virtio_lane, broken_post));
+}
+
+/* Said even if another lane has said it: what the caller had in hand, its own lane has got only now. */
+static void tell_lanes(struct virtio_device *v)
+{
+	for (unsigned i = 0; i < v->n_lanes; i++) {
+		if (loop_here(v->lane[i].loop))
+			lane_broke(&v->lane[i]);
+		else
+			loop_post(v->lane[i].loop, &v->lane[i].broken_post);
+	}
 }
 
 void virtio_break(struct virtio_device *v, struct virtq *q, enum virtq_fault why)
@@ -85,12 +118,14 @@ void virtio_break(struct virtio_device *v, struct virtq *q, enum virtq_fault why
 		virtq_break(q, why);
 	if (why != VIRTQ_FAULT_HOST)
 		counter_add_shared(&v->guest_errors, 1);
-	if (atomic_exchange(&v->broken, true))
-		return;
-	atomic_fetch_or(&v->status, VIRTIO_STATUS_NEEDS_RESET);
-	log_limited(LOG_WARN, "%s: queue %d: %s; the device stands still until its driver resets it", virtio_label(v),
-		    q ? q->index : -1, virtq_fault_text(why));
-	config_interrupt(v);
+	SCHED_POINT();
+	if (!atomic_exchange(&v->broken, true)) {
+		atomic_fetch_or(&v->status, VIRTIO_STATUS_NEEDS_RESET);
+		log_limited(LOG_WARN, "%s: queue %d: %s; the device stands still until its driver resets it",
+			    virtio_label(v), q ? q->index : -1, virtq_fault_text(why));
+		tell_config(v);
+	}
+	tell_lanes(v);
 }
 
 /* ---- queues ---- */
@@ -101,7 +136,8 @@ static void queue_kicked(struct watch *w, uint32_t events)
 	struct virtio_device *v = vq->vdev;
 
 	(void)events;
-	if (unlikely(!v->running || atomic_load_explicit(&v->broken, memory_order_relaxed)))
+	SCHED_POINT();
+	if (unlikely(virtio_broken(v))) /* it runs, else the watch would not be there */
 		return;
 	counter_add(&vq->q.stats.kicks, 1);
 	virtio_class(v)->kick(v, vq);
@@ -116,36 +152,71 @@ static void queue_reset(struct virtq *q)
 	q->fault = VIRTQ_FINE;
 }
 
-static void queues_free(struct virtio_device *v)
+static void lane_unpost(void *arg)
 {
-	for (unsigned i = 0; i < v->n_queues; i++) {
-		if (v->queue[i].kick_fd >= 0)
-			close(v->queue[i].kick_fd);
-	}
-	free(v->queue);
-	v->queue = NULL;
-	v->n_queues = 0;
+	struct virtio_lane *l = arg;
+
+	loop_unpost(l->loop, &l->broken_post);
 }
 
-int virtio_queues_init(struct virtio_device *v, unsigned n, const uint16_t *max_sizes, struct error *err)
+static void queues_free(struct virtio_device *v)
+{
+	for (unsigned i = 0; i < v->n_lanes; i++)
+		loop_call(v->lane[i].loop, lane_unpost, &v->lane[i]);
+	for (unsigned i = 0; i < v->n_queues; i++) {
+		if (v->queue[i].kick_fd >= 0)
+			sys_close(v->queue[i].kick_fd);
+	}
+	free(v->queue);
+	free(v->lane);
+	v->queue = NULL;
+	v->lane = NULL;
+	v->n_queues = v->n_lanes = 0;
+}
+
+static struct virtio_lane *lane_of(struct virtio_device *v, struct loop *loop)
+{
+	struct virtio_lane *l;
+
+	for (unsigned i = 0; i < v->n_lanes; i++) {
+		if (v->lane[i].loop == loop)
+			return &v->lane[i];
+	}
+	l = &v->lane[v->n_lanes++];
+	*l = (struct virtio_lane){ .vdev = v, .loop = loop };
+	post_init(&l->broken_post, on_broken_post);
+	return l;
+}
+
+static void queue_init(struct virtio_device *v, unsigned i, uint16_t max_size, struct loop *loop)
+{
+	struct virtio_queue *vq = &v->queue[i];
+
+	vq->vdev = v;
+	vq->lane = lane_of(v, loop);
+	vq->q.index = (uint16_t)i;
+	vq->q.max_size = max_size;
+	vq->kick_fd = -1;
+	queue_reset(&vq->q);
+}
+
+int virtio_queues_init(struct virtio_device *v, unsigned n, const uint16_t *max_sizes, struct loop *const *loops,
+		       struct error *err)
 {
 	v->queue = calloc(n, sizeof(*v->queue));
-	if (!v->queue)
+	v->lane = calloc(n, sizeof(*v->lane)); /* at most one for each: they do not move */
+	if (!v->queue || !v->lane) {
+		queues_free(v);
 		return fail(err, ENOMEM, "no memory for %u queues", n);
-	v->n_queues = n;
-	for (unsigned i = 0; i < n; i++) {
-		struct virtio_queue *vq = &v->queue[i];
-
-		vq->vdev = v;
-		vq->q.index = (uint16_t)i;
-		vq->q.max_size = max_sizes[i];
-		vq->kick_fd = -1;
-		queue_reset(&vq->q);
 	}
+	v->n_queues = n;
+	for (unsigned i = 0; i < n; i++)
+		queue_init(v, i, max_sizes[i], loops ? loops[i] : v->loop);
+	v->loop = v->lane[0].loop;
 	for (unsigned i = 0; i < n; i++) {
 		struct virtio_queue *vq = &v->queue[i];
 
-		vq->kick_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+		vq->kick_fd = sys_eventfd();
 		if (vq->kick_fd < 0) {
 			int code = errno;
 
@@ -172,14 +243,20 @@ void virtio_queue_enable(struct virtio_device *v, unsigned index)
 		q->enabled = true;
 }
 
-/* ---- start and stop, on the loop ---- */
+/* ---- start and stop of a lane, on its loop ---- */
 
-static int map_rings(struct virtio_device *v)
+#define for_each_queue(vq, l)                                                          \
+	for (vq = (l)->vdev->queue; vq < (l)->vdev->queue + (l)->vdev->n_queues; vq++) \
+		if (vq->lane == (l))
+
+static int map_rings(struct virtio_lane *l)
 {
+	struct virtio_device *v = l->vdev;
 	bool event_idx = virtio_has(v, VIRTIO_RING_F_EVENT_IDX), indirect = virtio_has(v, VIRTIO_RING_F_INDIRECT_DESC);
+	struct virtio_queue *vq;
 
-	for (unsigned i = 0; i < v->n_queues; i++) {
-		struct virtq *q = &v->queue[i].q;
+	for_each_queue(vq, l) {
+		struct virtq *q = &vq->q;
 
 		if (!q->enabled || q->running)
 			continue;
@@ -191,22 +268,27 @@ static int map_rings(struct virtio_device *v)
 	return 0;
 }
 
-static void unwatch_queues(struct virtio_device *v)
+static void unwatch_queues(struct virtio_lane *l)
 {
-	for (unsigned i = 0; i < v->n_queues; i++)
-		watch_del(&v->queue[i].watch);
+	struct virtio_queue *vq;
+
+	for_each_queue(vq, l)
+		watch_del(&vq->watch);
 }
 
 /* A queue whose kicks nobody hears would stand still, and the driver would never learn of it. */
-static int watch_queues(struct virtio_device *v)
+static int watch_queues(struct virtio_lane *l)
 {
-	for (unsigned i = 0; i < v->n_queues; i++) {
-		struct virtio_queue *vq = &v->queue[i];
-		int r = vq->q.running ? watch_add(v->loop, &vq->watch, EPOLLIN | EPOLLET) : 0;
+	struct virtio_device *v = l->vdev;
+	struct virtio_queue *vq;
+
+	for_each_queue(vq, l) {
+		int r = vq->q.running ? watch_add(l->loop, &vq->watch, EPOLLIN | EPOLLET) : 0;
 
 		if (r < 0) {
-			log_err("%s: queue %u: kicks cannot be watched: %s", virtio_label(v), i, errno_str(-r));
-			unwatch_queues(v);
+			log_err("%s: queue %u: kicks cannot be watched: %s", virtio_label(v), vq->q.index,
+				errno_str(-r));
+			unwatch_queues(l);
 			virtio_break(v, &vq->q, VIRTQ_FAULT_HOST);
 			return r;
 		}
@@ -215,45 +297,98 @@ static int watch_queues(struct virtio_device *v)
 }
 
 /* Serve the queues from now on, if nothing is against it. */
-static void run(struct virtio_device *v)
+static void run(struct virtio_lane *l)
 {
-	if (v->running || !v->started || v->quiesced || atomic_load(&v->broken) || !atomic_load(&v->dma->on))
+	struct virtio_device *v = l->vdev;
+	struct virtio_queue *vq;
+
+	SCHED_POINT();
+	if (l->running || !l->started || l->quiesced || atomic_load(&v->broken) || !atomic_load(&v->dma->on))
 		return;
-	if (map_rings(v) < 0 || watch_queues(v) < 0)
+	if (map_rings(l) < 0 || watch_queues(l) < 0)
 		return;
-	v->running = true;
-	virtio_class(v)->start(v);
-	for (unsigned i = 0; i < v->n_queues; i++)
-		watch_again(&v->queue[i].watch); /* what was posted before */
+	l->running = true;
+	virtio_class(v)->start(v, l);
+	for_each_queue(vq, l)
+		watch_again(&vq->watch); /* what was posted before */
 }
 
-static void halt(struct virtio_device *v)
+static void halt(struct virtio_lane *l)
 {
-	if (!v->running)
+	if (!l->running)
 		return;
-	unwatch_queues(v);
-	virtio_class(v)->stop(v);
-	v->running = false;
+	unwatch_queues(l);
+	virtio_class(l->vdev)->stop(l->vdev, l);
+	l->running = false;
 }
 
-static void start_on_loop(void *arg)
+static void lane_start(void *arg)
 {
-	struct virtio_device *v = arg;
+	struct virtio_lane *l = arg;
 
-	v->started = true;
-	run(v);
+	l->started = true;
+	run(l);
 }
 
 /* All of it here, while the caller waits: what the type resets (counters, frames that wait) is the loop's own. */
+static void lane_reset(void *arg)
+{
+	struct virtio_lane *l = arg;
+	struct virtio_queue *vq;
+
+	halt(l);
+	for_each_queue(vq, l)
+		virtq_stop(&vq->q);
+	l->started = false;
+	if (virtio_class(l->vdev)->reset_lane)
+		virtio_class(l->vdev)->reset_lane(l->vdev, l);
+}
+
+static void lane_quiesce(void *arg)
+{
+	struct virtio_lane *l = arg;
+
+	l->quiesced = true;
+	halt(l);
+}
+
+static void lane_resume(void *arg)
+{
+	struct virtio_lane *l = arg;
+
+	l->quiesced = false;
+	run(l);
+}
+
+/* One after the other: main or a vCPU waits for each. */
+static void visit_lanes(struct virtio_device *v, void (*fn)(void *lane))
+{
+	for (unsigned i = 0; i < v->n_lanes; i++)
+		loop_call(v->lane[i].loop, fn, &v->lane[i]);
+}
+
+/* ---- start and stop of the device ---- */
+
+static void ready_on_loop(void *arg)
+{
+	struct virtio_device *v = arg;
+
+	virtio_class(v)->ready(v);
+}
+
+static void start(struct virtio_device *v)
+{
+	if (virtio_class(v)->ready)
+		loop_call(v->loop, ready_on_loop, v);
+	visit_lanes(v, lane_start);
+}
+
+/* All lanes stand still. */
 static void reset_on_loop(void *arg)
 {
 	struct virtio_device *v = arg;
 
-	halt(v);
 	loop_unpost(v->loop, &v->config_post);
-	for (unsigned i = 0; i < v->n_queues; i++)
-		virtq_stop(&v->queue[i].q);
-	v->started = false;
 	atomic_store(&v->status, 0);
 	atomic_store(&v->isr, 0);
 	atomic_store(&v->broken, false);
@@ -264,30 +399,20 @@ static void reset_on_loop(void *arg)
 		virtio_class(v)->reset(v);
 }
 
-static void quiesce_on_loop(void *arg)
+void virtio_reset(struct virtio_device *v)
 {
-	struct virtio_device *v = arg;
-
-	v->quiesced = true;
-	halt(v);
-}
-
-static void resume_on_loop(void *arg)
-{
-	struct virtio_device *v = arg;
-
-	v->quiesced = false;
-	run(v);
+	visit_lanes(v, lane_reset);
+	loop_call(v->loop, reset_on_loop, v);
 }
 
 void virtio_quiesce(struct virtio_device *v)
 {
-	loop_call(v->loop, quiesce_on_loop, v);
+	visit_lanes(v, lane_quiesce);
 }
 
 void virtio_resume(struct virtio_device *v)
 {
-	loop_call(v->loop, resume_on_loop, v);
+	visit_lanes(v, lane_resume);
 }
 
 /* ---- the driver's side of the registers; control mutex ---- */
@@ -334,12 +459,7 @@ void virtio_set_status(struct virtio_device *v, uint8_t value)
 		new &= (uint8_t)~VIRTIO_CONFIG_S_DRIVER_OK;
 	atomic_fetch_or(&v->status, new);
 	if (new &VIRTIO_CONFIG_S_DRIVER_OK)
-		loop_call(v->loop, start_on_loop, v);
-}
-
-void virtio_reset(struct virtio_device *v)
-{
-	loop_call(v->loop, reset_on_loop, v);
+		start(v);
 }
 
 uint8_t virtio_read_isr(struct virtio_device *v)

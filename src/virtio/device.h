@@ -4,10 +4,15 @@
  * transport (virtio_pci.h) sits in front of it and calls in from vCPU threads under the control mutex of the proxy; a
  * device type (virtio-net) stands behind it.
  *
- * Start and stop. A write of DRIVER_OK starts the device, a reset stops it; both go to the queues' loop by loop_call()
- * and return when it is done, so that after a reset no byte of guest memory changes because of older work. Kicks arrive
- * on the loop through the queues' eventfds. A device that meets nonsense breaks itself (virtio_break): NEEDS_RESET,
- * config interrupt, rings untouched until reset.
+ * Lanes. Each queue has a loop; those of one loop are a lane, which that loop serves, starts and stops, whatever the
+ * other lanes do. A lane's state is its loop's. What concerns the device as a whole (features, status, ISR) changes
+ * while all lanes stand still.
+ *
+ * Start and stop. A write of DRIVER_OK starts the device, a reset stops it; both visit one lane after the other by
+ * loop_call() and return when it is done, so that after a reset no byte of guest memory changes because of older work.
+ * Kicks arrive on the loop through the queues' eventfds. A device that meets nonsense breaks itself (virtio_break):
+ * NEEDS_RESET, config interrupt, rings untouched until reset. The other lanes begin nothing new from then on, and drop
+ * what they hold when they come to it.
  */
 #ifndef VIRTIO_DEVICE_H
 #define VIRTIO_DEVICE_H
@@ -29,24 +34,40 @@ struct virtio_transport {
 	void *opaque;
 };
 
+struct virtio_lane;
+
 struct virtio_queue {
 	struct virtq q;
 	struct virtio_device *vdev;
+	struct virtio_lane *lane;
 	int kick_fd;	    /* eventfd; the transport binds its doorbell to it */
-	struct watch watch; /* on the device's loop */
+	struct watch watch; /* on the lane's loop */
+};
+
+/* The queues of a device that share a loop. All of it is the loop's. */
+struct virtio_lane {
+	struct virtio_device *vdev;
+	struct loop *loop;
+	bool started; /* the driver is ready (DRIVER_OK) */
+	bool quiesced;
+	bool running;		 /* started, not quiesced, DMA allowed: queues are served */
+	struct post broken_post; /* the device broke: drop what the lane holds */
 };
 
 struct virtio_device {
 	struct device dev;			  /* on a virtio bus, inside a proxy */
 	const struct virtio_transport *transport; /* set by the proxy before realize */
 	struct dma *dma;			  /* the proxy's, set before realize */
-	struct loop *loop;			  /* where queues run, set before realize */
-	struct mutex *lock;			  /* the proxy's control mutex */
+	struct loop *loop;  /* for queues that have no other, set before realize; from then on that
+						     of the first lane, which raises config interrupts */
+	struct mutex *lock; /* the proxy's control mutex */
 
 	uint16_t device_id; /* VIRTIO_ID_NET */
 	size_t config_len;
 	unsigned n_queues;
 	struct virtio_queue *queue; /* made by virtio_queues_init() */
+	unsigned n_lanes;
+	struct virtio_lane *lane; /* lane[0] is queue 0's */
 
 	uint64_t host_features;	 /* offered; fixed at realize */
 	uint64_t guest_features; /* what the driver wrote; negotiated once FEATURES_OK is set */
@@ -61,9 +82,6 @@ struct virtio_device {
 	_Atomic uint8_t isr;
 	_Atomic uint32_t config_generation; /* low 8 bits are shown */
 	struct post config_post;	    /* config interrupt, for the loop to raise */
-	bool started;			    /* the driver is ready (DRIVER_OK); the loop's, as the next two */
-	bool quiesced;
-	bool running; /* started, not quiesced, DMA allowed: queues are served */
 	_Atomic bool broken;
 	counter guest_errors;
 };
@@ -78,15 +96,26 @@ struct virtio_device_class {
 	/* Config space, off + size within config_len. Control mutex. */
 	void (*config_read)(struct virtio_device *v, unsigned off, unsigned size, uint8_t *out);
 	void (*config_write)(struct virtio_device *v, unsigned off, unsigned size, const uint8_t *in);
+	/* The driver is ready: its features are final. On v->loop, before the first lane starts; NULL: nothing to do. */
+	void (*ready)(struct virtio_device *v);
 	/*
-	 * On the loop. start: queues that are enabled run already, and each is kicked once after. stop: give back what
-	 * was taken but not used (virtq_unpop), touch no queue after. Reset, and also quiesce and resume, come this
-	 * way.
+	 * On the lane's loop, for its queues. start: those that are enabled run already, and each is kicked once after.
+	 * stop: give back what was taken but not used (virtq_unpop), touch no queue after. Reset, and also quiesce and
+	 * resume, come this way.
 	 */
-	void (*start)(struct virtio_device *v);
-	void (*stop)(struct virtio_device *v);
-	void (*kick)(struct virtio_device *v, struct virtio_queue *vq); /* on the loop */
-	/* Stopped already: modelled state to power-on. On the loop, while a holder of the control mutex waits. */
+	void (*start)(struct virtio_device *v, struct virtio_lane *l);
+	void (*stop)(struct virtio_device *v, struct virtio_lane *l);
+	void (*kick)(struct virtio_device *v, struct virtio_queue *vq); /* on the queue's loop */
+	/*
+	 * The device broke: drop what the lane holds, and begin nothing. On the lane's loop; maybe more than once, or
+	 * when a reset has come already.
+	 */
+	void (*broke)(struct virtio_device *v, struct virtio_lane *l);
+	/*
+	 * Stopped already: modelled state to power-on. First each lane's, on its loop; then, while all of them stand
+	 * still, the device's, on v->loop. A holder of the control mutex waits for it.
+	 */
+	void (*reset_lane)(struct virtio_device *v, struct virtio_lane *l);
 	void (*reset)(struct virtio_device *v);
 };
 
@@ -100,6 +129,11 @@ static inline const struct virtio_device_class *virtio_class(const struct virtio
 	return container_of(device_class(&v->dev), struct virtio_device_class, dev);
 }
 
+static inline bool virtio_broken(const struct virtio_device *v)
+{
+	return atomic_load_explicit(&v->broken, memory_order_relaxed);
+}
+
 static inline bool virtio_has(const struct virtio_device *v, unsigned bit)
 {
 	return v->guest_features & BIT(bit);
@@ -111,14 +145,16 @@ extern const struct type type_virtio_device;
 /* ---- for device types ---- */
 /* The name that people know the device by: its proxy's id or type. */
 const char *virtio_label(const struct virtio_device *v);
-int virtio_queues_init(struct virtio_device *v, unsigned n, const uint16_t *max_sizes, struct error *err) __must_check;
-/* Publish and, if wanted, call. Loop. */
+/* Make n queues, queue i of at most max_sizes[i] entries, served by loops[i]; loops NULL: all of them by v->loop. */
+int virtio_queues_init(struct virtio_device *v, unsigned n, const uint16_t *max_sizes, struct loop *const *loops,
+		       struct error *err) __must_check;
+/* Publish and, if wanted, call. The queue's loop. */
 void virtio_queue_flush(struct virtio_device *v, struct virtio_queue *vq);
-/* The config space changed: generation, config interrupt (by the loop, soon). Any thread. */
+/* The config space changed: generation, config interrupt (by v->loop, soon). Any thread. */
 void virtio_config_changed(struct virtio_device *v);
 /*
- * The guest broke a rule, or the host cannot serve it: said once, counted, NEEDS_RESET. Loop; for queue_enable also
- * under the control mutex.
+ * The guest broke a rule, or the host cannot serve it: said once, counted, NEEDS_RESET; class->broke for the caller's
+ * lane now, for others soon. q's loop; for queue_enable under the control mutex.
  */
 void virtio_break(struct virtio_device *v, struct virtq *q, enum virtq_fault why);
 

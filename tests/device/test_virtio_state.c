@@ -83,7 +83,7 @@ static void test_kicks_that_cannot_be_watched(void **state)
 			assert_null(b.v->queue[q].watch.loop);
 		virtio_quiesce(b.v);
 		virtio_resume(b.v);
-		assert_false(b.v->running);
+		assert_false(b.v->lane[0].running);
 	}
 	assert_int_equal(counter_get(&b.v->guest_errors), 0); /* not the guest's fault */
 	dup2(kick, vq->kick_fd);
@@ -211,13 +211,13 @@ static void test_driver_ok_without_features(void **state)
 	virtio_set_features(b.v, 0, UINT32_MAX);
 	virtio_set_status(b.v, ACK | DRIVER | FEATURES_OK | DRIVER_OK);
 	assert_int_equal(virtio_get_status(b.v), ACK | DRIVER);
-	assert_false(b.v->started);
+	assert_false(b.v->lane[0].started);
 	/* Second try, with better features, in one write */
 	virtio_set_features(b.v, 0, 0);
 	virtio_set_features(b.v, 1, 1);
 	virtio_set_status(b.v, ACK | DRIVER | FEATURES_OK | DRIVER_OK);
 	assert_int_equal(virtio_get_status(b.v), ACK | DRIVER | FEATURES_OK | DRIVER_OK);
-	assert_true(b.v->started);
+	assert_true(b.v->lane[0].started);
 	bench_close(&b);
 }
 

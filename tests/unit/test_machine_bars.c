@@ -295,7 +295,7 @@ static void stop_and_continue(void)
 
 	ask(MACHINE_PAUSE);
 	assert_string_equal(machine_state_name(machine), "paused");
-	assert_true(v->quiesced && !v->running);
+	assert_true(v->lane[0].quiesced && !v->lane[0].running);
 	rounds[0] = *mailbox(CPU0_ROUNDS);
 	rounds[1] = *mailbox(CPUS_ROUNDS);
 	expect_stillness();

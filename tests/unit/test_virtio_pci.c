@@ -45,7 +45,7 @@ static int copier_realize(struct virtio_device *v, struct error *err)
 	v->device_id = 42;
 	v->config_len = CONFIG_LEN;
 	v->host_features = 1;
-	return virtio_queues_init(v, QUEUES, sizes, err);
+	return virtio_queues_init(v, QUEUES, sizes, NULL, err);
 }
 
 static void copier_unrealize(struct virtio_device *v)
@@ -63,13 +63,15 @@ static void copier_config_write(struct virtio_device *v, unsigned off, unsigned 
 	memcpy(to_copier(v)->config + off, in, size);
 }
 
-static void copier_start(struct virtio_device *v)
+static void copier_start(struct virtio_device *v, struct virtio_lane *l)
 {
+	(void)l;
 	to_copier(v)->starts++;
 }
 
-static void copier_stop(struct virtio_device *v)
+static void copier_stop(struct virtio_device *v, struct virtio_lane *l)
 {
+	(void)l;
 	to_copier(v)->stops++;
 }
 
