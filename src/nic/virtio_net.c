@@ -380,11 +380,23 @@ static int check_later(const struct virtio_net *n, struct error *err)
 	return 0;
 }
 
+static int check_size(const struct virtio_net *n, const char *name, uint16_t size, struct error *err)
+{
+	if (n->vdev.packed || is_power_of_2(size))
+		return 0;
+	return fail(err, EINVAL,
+		    "%s=%u: must be a power of 2, as packed=off; use 256, 512 or 1024, or packed=on for any size", name,
+		    size);
+}
+
 static int check_props(struct virtio_net *n, struct error *err)
 {
 	if (n->prop.host_mtu && n->prop.host_mtu < ETH_MTU_MIN)
 		return fail(err, EINVAL, "host_mtu=%u: must be 0 (not told) or %u to 65535", n->prop.host_mtu,
 			    ETH_MTU_MIN);
+	if (check_size(n, "rx_queue_size", n->prop.rx_queue_size, err) < 0 ||
+	    check_size(n, "tx_queue_size", n->prop.tx_queue_size, err) < 0)
+		return -EINVAL;
 	return check_later(n, err);
 }
 
@@ -510,10 +522,10 @@ static const struct opt props[] = {
 #define X(field, name, bit, text) PROP(field, name, OPT_BOOL, .def = "on", .help = text),
 	VNET_FEATURES(X)
 #undef X
-		PROP(rx_queue_size, "rx_queue_size", OPT_UINT, .power_of_2 = true, .min = 256, .max = VIRTQ_SIZE_MAX,
-		     .def = "256", .help = "entries in the receive ring, a power of two"),
-	PROP(tx_queue_size, "tx_queue_size", OPT_UINT, .power_of_2 = true, .min = 256, .max = VIRTQ_SIZE_MAX,
-	     .def = "256", .help = "entries in the transmit ring, a power of two"),
+		PROP(rx_queue_size, "rx_queue_size", OPT_UINT, .min = 256, .max = VIRTQ_SIZE_MAX, .def = "256",
+		     .help = "entries in the receive ring, a power of two; with packed=on any number"),
+	PROP(tx_queue_size, "tx_queue_size", OPT_UINT, .min = 256, .max = VIRTQ_SIZE_MAX, .def = "256",
+	     .help = "entries in the transmit ring, a power of two; with packed=on any number"),
 	PROP(host_mtu, "host_mtu", OPT_UINT, .def = "0", .help = "MTU told to the guest, from 68 on; 0: none is told"),
 	PROP(speed, "speed", OPT_INT, .min = (uint64_t)-1, .max = INT32_MAX, .def = "-1", .arg = "Mbit/s",
 	     .help = "speed told to the guest; -1: none is told"),

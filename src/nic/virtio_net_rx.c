@@ -400,7 +400,7 @@ static bool ring_exhausted(const struct vnet_pair *p)
 {
 	const struct virtq *q = &p->rxq->q;
 
-	return q->n_in_flight >= q->size || p->rx.last - p->rx.first >= q->size;
+	return virtq_exhausted(q) || (q->mode == VIRTQ_SPLIT && p->rx.last - p->rx.first >= q->size);
 }
 
 /* Collect for a frame of len bytes. If they do not suffice a kick is asked for. Negative: the queue broke. */

@@ -237,7 +237,7 @@ void virtio_queue_enable(struct virtio_device *v, unsigned index)
 	q = &v->queue[index].q;
 	if (q->enabled)
 		return;
-	if (virtq_check(q, v->dma) < 0)
+	if (virtq_check(q, v->dma, virtio_has(v, VIRTIO_F_RING_PACKED)) < 0)
 		virtio_break(v, q, VIRTQ_FAULT_RING);
 	else
 		q->enabled = true;
@@ -252,7 +252,11 @@ void virtio_queue_enable(struct virtio_device *v, unsigned index)
 static int map_rings(struct virtio_lane *l)
 {
 	struct virtio_device *v = l->vdev;
-	bool event_idx = virtio_has(v, VIRTIO_RING_F_EVENT_IDX), indirect = virtio_has(v, VIRTIO_RING_F_INDIRECT_DESC);
+	const struct virtq_features f = {
+		.event_idx = virtio_has(v, VIRTIO_RING_F_EVENT_IDX),
+		.indirect = virtio_has(v, VIRTIO_RING_F_INDIRECT_DESC),
+		.packed = virtio_has(v, VIRTIO_F_RING_PACKED),
+	};
 	struct virtio_queue *vq;
 
 	for_each_queue(vq, l) {
@@ -260,7 +264,7 @@ static int map_rings(struct virtio_lane *l)
 
 		if (!q->enabled || q->running)
 			continue;
-		if (virtq_start(q, v->dma, event_idx, indirect, 0) < 0) {
+		if (virtq_start(q, v->dma, &f, NULL) < 0) {
 			virtio_break(v, q, VIRTQ_FAULT_RING);
 			return -EFAULT;
 		}
@@ -444,6 +448,17 @@ uint8_t virtio_get_status(const struct virtio_device *v)
 	return atomic_load(&((struct virtio_device *)v)->status);
 }
 
+/* The sizes that may be read from now on are those of split rings, powers of two, whatever the options say (2.7). */
+static void offer_split_sizes(struct virtio_device *v)
+{
+	for (unsigned i = 0; i < v->n_queues; i++) {
+		struct virtq *q = &v->queue[i].q;
+
+		while (!q->enabled && !is_power_of_2(q->size) && q->size)
+			q->size &= (uint16_t)(q->size - 1);
+	}
+}
+
 /* Bits are only ever added: 2.1.1 forbids a driver to clear one, and who does it all the same is not heard. */
 void virtio_set_status(struct virtio_device *v, uint8_t value)
 {
@@ -457,6 +472,8 @@ void virtio_set_status(struct virtio_device *v, uint8_t value)
 		new &= (uint8_t)~VIRTIO_CONFIG_S_FEATURES_OK;
 	if (!((old | new) & VIRTIO_CONFIG_S_FEATURES_OK))
 		new &= (uint8_t)~VIRTIO_CONFIG_S_DRIVER_OK;
+	if ((new &VIRTIO_CONFIG_S_FEATURES_OK) && !virtio_has(v, VIRTIO_F_RING_PACKED))
+		offer_split_sizes(v);
 	atomic_fetch_or(&v->status, new);
 	if (new &VIRTIO_CONFIG_S_DRIVER_OK)
 		start(v);
@@ -484,8 +501,6 @@ void virtio_config_write(struct virtio_device *v, unsigned off, unsigned size, c
 
 static int check_props(const struct virtio_device *v, struct error *err)
 {
-	if (v->packed)
-		return fail(err, ENOTSUP, "packed=on: packed rings are not offered yet; leave it off");
 	if (v->in_order)
 		return fail(err, ENOTSUP, "in_order=on: is not offered yet; leave it off");
 	if (v->iommu_platform)
@@ -510,6 +525,8 @@ static int device_realized(struct device *d, struct error *err)
 		v->host_features |= BIT(VIRTIO_RING_F_EVENT_IDX);
 	if (v->indirect_ok)
 		v->host_features |= BIT(VIRTIO_RING_F_INDIRECT_DESC);
+	if (v->packed)
+		v->host_features |= BIT(VIRTIO_F_RING_PACKED);
 	return 0;
 }
 
@@ -549,7 +566,7 @@ static const struct opt props[] = {
 	      .help = "of the legacy interface only"),
 	OPT_F(struct virtio_device, queue_reset, "queue_reset", OPT_BOOL, .def = "on",
 	      .help = "accepted; reset of single queues is not offered yet"),
-	OPT_F(struct virtio_device, packed, "packed", OPT_BOOL, .def = "off", .help = "only off: packed rings"),
+	OPT_F(struct virtio_device, packed, "packed", OPT_BOOL, .def = "off", .help = "offer packed rings"),
 	OPT_F(struct virtio_device, in_order, "in_order", OPT_BOOL, .def = "off", .help = "only off: buffers in order"),
 	OPT_F(struct virtio_device, iommu_platform, "iommu_platform", OPT_BOOL, .def = "off",
 	      .help = "only off: addresses through an IOMMU"),

@@ -1,64 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/*
- * Split virtqueues, device side (virtio 1.2, chapter 2.7).
- *
- * Indices run freely modulo 2^16; the queue's size is a power of two, so an index is masked to find its slot.
- *
- *	last_avail <= shadow_avail <= the driver's avail.idx		taken, seen, posted
- *	used_published <= used_idx					visible to the driver, filled
- *
- * Guest memory is read by guest_*() alone, one load for each word, so that no value can change between its check and
- * its use; the tests include this file with GUEST_READ defined (virtio/ring.h).
- *
- * Barriers. There are four places where the order of accesses to shared memory matters:
- *  - avail.idx is loaded with acquire: ring entries and descriptors are read after it.
- *  - used.idx is stored with release: used entries (and the frames) are written before it.
- *  - Between the store of used.idx and the load of used_event or avail.flags there is a full barrier. The driver stores
- *    used_event, and then loads used.idx; one of the two sees the other's store, or a call would be lost.
- *  - Between the store of avail_event or used.flags and the load of avail.idx there is one for the same reason: a kick
- *    would be lost.
- * On x86 the first two are plain accesses.
- */
-#include <errno.h>
-#include <stdatomic.h>
-
+/* What split and packed virtqueues share: see ring.h. */
 #include "virtio/ring.h"
 
-/* An indirect table has no alignment to rely on. */
-typedef uint64_t __attribute__((aligned(1))) unaligned_u64;
-
-static inline uint16_t guest_u16(const uint16_t *p)
-{
-	uint16_t v = READ_ONCE(*p);
-
-	GUEST_READ(p, sizeof(v));
-	return le16toh(v);
-}
-
-static inline uint16_t guest_u16_acquire(const uint16_t *p)
-{
-	uint16_t v = __atomic_load_n(p, __ATOMIC_ACQUIRE);
-
-	GUEST_READ(p, sizeof(v));
-	return le16toh(v);
-}
-
-/* A descriptor as two loads. */
-static inline struct vring_desc guest_desc(const struct vring_desc *table, unsigned i)
-{
-	const unaligned_u64 *p = (const unaligned_u64 *)((const uint8_t *)table + i * sizeof(*table));
-	uint64_t addr = READ_ONCE(p[0]), rest = READ_ONCE(p[1]);
-
-	GUEST_READ(p, sizeof(*table));
-	addr = le64toh(addr);
-	rest = le64toh(rest);
-	return (struct vring_desc){ addr, (uint32_t)rest, (uint16_t)(rest >> 32), (uint16_t)(rest >> 48) };
-}
-
-static inline uint16_t *avail_event(const struct virtq *q)
-{
-	return (uint16_t *)&q->used->ring[q->size];
-}
+#define WRAP 0x8000u
 
 const char *virtq_fault_text(enum virtq_fault f)
 {
@@ -71,80 +15,72 @@ const char *virtq_fault_text(enum virtq_fault f)
 	return text[f];
 }
 
-/* ---- configuration ---- */
-
-static size_t desc_bytes(const struct virtq *q)
+int virtq_check(const struct virtq *q, const struct dma *dma, bool packed)
 {
-	return sizeof(struct vring_desc) * q->size;
-}
-
-/* Both with the event index behind the ring, whether it is used or not: 2.7 reserves its place. */
-static size_t avail_bytes(const struct virtq *q)
-{
-	return sizeof(struct vring_avail) + sizeof(uint16_t) * q->size + sizeof(uint16_t);
-}
-
-static size_t used_bytes(const struct virtq *q)
-{
-	return sizeof(struct vring_used) + sizeof(struct vring_used_elem) * q->size + sizeof(uint16_t);
-}
-
-int virtq_check(const struct virtq *q, const struct dma *dma)
-{
-	if (!is_power_of_2(q->size) || q->size > q->max_size || q->max_size > VIRTQ_SIZE_MAX)
+	if (q->size > q->max_size || q->max_size > VIRTQ_SIZE_MAX)
 		return -EINVAL;
-	if (q->desc_gpa % VRING_DESC_ALIGN_SIZE || q->driver_gpa % VRING_AVAIL_ALIGN_SIZE ||
-	    q->device_gpa % VRING_USED_ALIGN_SIZE)
-		return -EINVAL;
-	if (!ram_ptr(dma->ram, q->desc_gpa, desc_bytes(q)) || !ram_ptr(dma->ram, q->driver_gpa, avail_bytes(q)) ||
-	    !ram_ptr(dma->ram, q->device_gpa, used_bytes(q)))
-		return -EINVAL;
-	return 0;
+	return packed ? virtq_packed_check(q, dma) : virtq_split_check(q, dma);
 }
 
-int virtq_start(struct virtq *q, struct dma *dma, bool event_idx, bool indirect, uint16_t base)
+/* ---- position ---- */
+
+struct virtq_base virtq_base_first(bool packed)
 {
+	uint16_t at = packed ? WRAP : 0;
+
+	return (struct virtq_base){ at, at };
+}
+
+static uint16_t packed_base(unsigned at, unsigned flags, unsigned wrapped)
+{
+	return (uint16_t)(at | (flags == wrapped ? WRAP : 0));
+}
+
+struct virtq_base virtq_base_get(const struct virtq *q)
+{
+	const unsigned avail = 1u << VRING_PACKED_DESC_F_AVAIL, used = 1u << VRING_PACKED_DESC_F_USED;
+
+	if (q->mode == VIRTQ_PACKED)
+		return (struct virtq_base){ packed_base(q->packed.avail_at, q->packed.avail_flags, avail),
+					    packed_base(q->packed.used_at, q->packed.used_flags, avail | used) };
+	return (struct virtq_base){ q->last_avail, q->used_idx };
+}
+
+/* ---- life ---- */
+
+int virtq_start(struct virtq *q, struct dma *dma, const struct virtq_features *f, const struct virtq_base *base)
+{
+	struct virtq_base from = base ? *base : virtq_base_first(f->packed);
+
+	if (from.avail != from.used || (f->packed && (from.avail & ~WRAP) >= q->size))
+		return -EINVAL;
 	q->dma = dma;
-	q->event_idx = event_idx;
-	q->indirect = indirect;
+	q->event_idx = f->event_idx;
+	q->indirect = f->indirect;
 	q->fault = VIRTQ_FINE;
-	q->last_avail = q->shadow_avail = base;
-	q->used_idx = q->used_published = q->signalled = base;
-	q->signalled_valid = false;
+	q->mode = VIRTQ_OFF;
 	memset(q->in_flight, 0, sizeof(q->in_flight));
 	q->n_in_flight = 0;
-	if (virtq_check(q, dma) == 0) {
-		q->desc = dma_ptr(dma, q->desc_gpa, desc_bytes(q));
-		q->avail = dma_ptr(dma, q->driver_gpa, avail_bytes(q));
-		q->used = dma_ptr(dma, q->device_gpa, used_bytes(q));
-		q->running = q->desc && q->avail && q->used;
+	if (virtq_check(q, dma, f->packed) == 0 && atomic_load(&dma->on)) {
+		if (f->packed)
+			virtq_packed_map(q, dma, from.avail);
+		else
+			virtq_split_map(q, dma, from.avail);
+		q->running = true;
 	}
 	if (!q->running) {
 		q->fault = VIRTQ_FAULT_RING;
 		return -EFAULT;
 	}
-	if (event_idx)
-		WRITE_ONCE(q->used->flags, 0);
+	q->mode = f->packed ? VIRTQ_PACKED : VIRTQ_SPLIT;
 	return 0;
 }
 
 void virtq_stop(struct virtq *q)
 {
 	q->running = false;
-	q->desc = NULL;
-	q->avail = NULL;
-	q->used = NULL;
+	q->mode = VIRTQ_OFF;
 	q->n_in_flight = 0;
-}
-
-/* ---- faults ---- */
-
-static void store_used_idx(struct virtq *q)
-{
-	__atomic_store_n(&q->used->idx, htole16(q->used_idx), __ATOMIC_RELEASE);
-	dma_dirty(q->dma, q->device_gpa, used_bytes(q));
-	counter_add(&q->stats.chains, (uint16_t)(q->used_idx - q->used_published));
-	q->used_published = q->used_idx;
 }
 
 /* What was filled before the fault is counted as delivered, so it is published; after that nothing is touched. */
@@ -154,208 +90,9 @@ void virtq_break(struct virtq *q, enum virtq_fault why)
 		return;
 	q->fault = why;
 	counter_add(&q->stats.faults, 1);
-	if (q->running && q->used_idx != q->used_published)
-		store_used_idx(q);
-}
-
-static __attribute__((cold, noinline)) int broken(struct virtq *q, enum virtq_fault why)
-{
-	virtq_break(q, why);
-	return -EPROTO;
-}
-
-/* ---- taking chains ---- */
-
-/* Read the driver's index anew. True if something is there that was not taken. */
-static bool look(struct virtq *q)
-{
-	uint16_t idx;
-
-	if (unlikely(q->fault || !q->running))
-		return false;
-	idx = guest_u16_acquire((const uint16_t *)&q->avail->idx);
-	if (unlikely((uint16_t)(idx - q->last_avail) > q->size)) {
-		broken(q, VIRTQ_FAULT_AVAIL_IDX);
-		return false;
-	}
-	q->shadow_avail = idx;
-	return idx != q->last_avail;
-}
-
-/* The table that an indirect descriptor names, and in *n its entries; NULL if the descriptor is bad (2.7.5.3). */
-static inline const struct vring_desc *indirect_table(struct virtq *q, const struct vring_desc *d, unsigned *n)
-{
-	if (unlikely(!q->indirect || (d->flags & VRING_DESC_F_NEXT) || d->len % sizeof(*d) || d->len == 0 ||
-		     d->len > VIRTQ_CHAIN_MAX * sizeof(*d)))
-		return NULL;
-	*n = d->len / sizeof(*d);
-	return dma_ptr(q->dma, d->addr, d->len);
-}
-
-/* What was found of a chain so far. */
-struct found {
-	struct iovec *iov;
-	unsigned max, n, n_out;
-	uint64_t bytes[2]; /* readable, writable */
-};
-
-static inline int find_buffer(struct virtq *q, struct found *f, const struct vring_desc *d)
-{
-	bool writable = d->flags & VRING_DESC_F_WRITE;
-	void *host;
-
-	if (unlikely(d->len == 0))
-		return broken(q, VIRTQ_FAULT_ZERO_LEN);
-	host = dma_ptr(q->dma, d->addr, d->len);
-	if (unlikely(!host))
-		return broken(q, VIRTQ_FAULT_ADDRESS);
-	if (unlikely(f->n == f->max))
-		return -E2BIG;
-	f->iov[f->n++] = (struct iovec){ host, d->len };
-	f->bytes[writable] += d->len;
-	if (!writable && unlikely(f->n != ++f->n_out))
-		return broken(q, VIRTQ_FAULT_ORDER);
-	return 0;
-}
-
-/*
- * Walk the chain from descriptor `head` on. The bound is a count: a table of n entries has no chain of more than n, so
- * whatever a loop looks like, it is left after n steps. The count starts anew in an indirect table, once: that it is
- * one cannot be told from its address, as the driver may name the queue's own descriptors.
- */
-static inline int walk(struct virtq *q, unsigned head, struct iovec *iov, unsigned max, struct vchain *c)
-{
-	const struct vring_desc *table = q->desc;
-	struct found f = { .iov = iov, .max = max };
-	unsigned size = q->size, steps = 0, i = head;
-	bool indirect = false;
-	int r;
-
-	for (;;) {
-		struct vring_desc d = guest_desc(table, i);
-
-		if (unlikely(steps++ == size || f.n == VIRTQ_CHAIN_MAX))
-			return broken(q, VIRTQ_FAULT_LOOP);
-		if (d.flags & VRING_DESC_F_INDIRECT) {
-			table = unlikely(indirect) ? NULL : indirect_table(q, &d, &size);
-			if (unlikely(!table))
-				return broken(q, VIRTQ_FAULT_INDIRECT);
-			indirect = true;
-			steps = i = 0;
-			continue;
-		}
-		r = find_buffer(q, &f, &d);
-		if (unlikely(r))
-			return r;
-		if (!(d.flags & VRING_DESC_F_NEXT))
-			break;
-		i = d.next;
-		if (unlikely(i >= size))
-			return broken(q, VIRTQ_FAULT_NEXT);
-	}
-	if (unlikely(f.bytes[0] > UINT32_MAX || f.bytes[1] > UINT32_MAX))
-		return broken(q, VIRTQ_FAULT_TOO_LONG);
-	*c = (struct vchain){ (uint16_t)head, (uint16_t)f.n_out, (uint16_t)(f.n - f.n_out), (uint32_t)f.bytes[0],
-			      (uint32_t)f.bytes[1] };
-	return 1;
-}
-
-int virtq_pop(struct virtq *q, struct iovec *iov, unsigned max, struct vchain *c)
-{
-	uint64_t *word, bit;
-	unsigned head;
-	int r;
-
-	if (unlikely(q->fault))
-		return -EPROTO;
-	if (q->last_avail == q->shadow_avail && !look(q))
-		return q->fault ? -EPROTO : 0;
-	head = guest_u16((const uint16_t *)&q->avail->ring[q->last_avail & (q->size - 1)]);
-	if (unlikely(head >= q->size))
-		return broken(q, VIRTQ_FAULT_HEAD);
-	word = &q->in_flight[head / 64];
-	bit = BIT(head % 64);
-	if (unlikely(*word & bit))
-		return broken(q, VIRTQ_FAULT_IN_FLIGHT);
-	r = walk(q, head, iov, max, c);
-	if (unlikely(r < 0))
-		return r;
-	*word |= bit;
-	q->n_in_flight++;
-	q->last_avail++;
-	return 1;
-}
-
-void virtq_unpop(struct virtq *q, const uint16_t *heads, unsigned n)
-{
-	for (unsigned i = 0; i < n; i++)
-		q->in_flight[heads[i] / 64] &= ~BIT(heads[i] % 64);
-	q->n_in_flight -= n;
-	q->last_avail -= n;
-}
-
-/* ---- giving chains back ---- */
-
-void virtq_push(struct virtq *q, uint16_t head, uint32_t written)
-{
-	struct vring_used_elem *e;
-
-	if (unlikely(q->fault))
-		return;
-	e = &q->used->ring[q->used_idx & (q->size - 1)];
-	e->id = htole32(head);
-	e->len = htole32(written);
-	q->in_flight[head / 64] &= ~BIT(head % 64);
-	q->n_in_flight--;
-	q->used_idx++;
-}
-
-/* Does the driver want to hear of the entries from `old` on? (2.7.10; without the event index 2.7.7) */
-static bool wants_call(struct virtq *q, uint16_t old)
-{
-	bool valid = q->signalled_valid;
-
-	if (!q->event_idx)
-		return !(guest_u16((const uint16_t *)&q->avail->flags) & VRING_AVAIL_F_NO_INTERRUPT);
-	q->signalled_valid = true;
-	return vring_need_event(guest_u16((const uint16_t *)&q->avail->ring[q->size]), q->used_idx, old) || !valid;
-}
-
-bool virtq_publish(struct virtq *q)
-{
-	uint16_t old = q->signalled;
-
-	if (q->used_idx == q->used_published || unlikely(q->fault))
-		return false;
-	store_used_idx(q);
-	q->signalled = q->used_idx;
-	atomic_thread_fence(memory_order_seq_cst);
-	if (!wants_call(q, old)) {
-		counter_add(&q->stats.calls_suppressed, 1);
-		return false;
-	}
-	counter_add(&q->stats.calls, 1);
-	return true;
-}
-
-/* ---- kicks ---- */
-
-/* With the event index there is nothing to write: the index that was asked for is passed once, and stays behind. */
-void virtq_kick_disable(struct virtq *q)
-{
-	if (!q->event_idx && q->running && !q->fault)
-		WRITE_ONCE(q->used->flags, htole16(VRING_USED_F_NO_NOTIFY));
-}
-
-bool virtq_kick_enable(struct virtq *q)
-{
-	if (unlikely(q->fault || !q->running))
-		return false;
-	if (q->event_idx)
-		WRITE_ONCE(*avail_event(q), htole16(q->last_avail));
-	else
-		WRITE_ONCE(q->used->flags, 0);
-	dma_dirty(q->dma, q->device_gpa, used_bytes(q));
-	atomic_thread_fence(memory_order_seq_cst);
-	return look(q);
+	if (q->mode == VIRTQ_SPLIT)
+		virtq_split_store_used(q);
+	else if (q->mode == VIRTQ_PACKED)
+		virtq_packed_store_used(q);
+	q->mode = VIRTQ_OFF;
 }

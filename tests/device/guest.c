@@ -9,11 +9,19 @@
 #include "base/log.h"
 #include "guest.h"
 
-#define RING_GPA(i) (0x10000 + (uint64_t)(i)*0x8000)
-#define AVAIL_OFF   0x4000
-#define USED_OFF    0x5000
-#define BUFS_GPA    0x30000
-#define ALL_RAM	    (RAM0_SIZE + RAM1_SIZE + RAM2_SIZE)
+#define ALL_RAM (RAM0_SIZE + RAM1_SIZE + RAM2_SIZE)
+
+bool bench_packed;
+
+int bench_run(const struct CMUnitTest *tests, unsigned n, unsigned n_split_only)
+{
+	int failed = _cmocka_run_group_tests("split", tests, n, NULL, NULL);
+
+	bench_packed = true;
+	failed += _cmocka_run_group_tests("packed", tests + n_split_only, n - n_split_only, NULL, NULL);
+	bench_packed = false;
+	return failed;
+}
 
 uint32_t rnd(uint32_t below)
 {
@@ -216,6 +224,8 @@ static void device_open(struct bench *b, const char *const *props)
 		if (object_set(o, name, eq + 1, &err) < 0)
 			fail_msg("%s: %s", *props, err.msg);
 	}
+	if (bench_packed && object_set(o, "packed", "on", &err) < 0)
+		fail_msg("%s", err.msg);
 	b->v->transport = &transport;
 	b->v->dma = &b->dma;
 	b->v->loop = b->loop;
@@ -287,6 +297,8 @@ uint64_t offered(struct bench *b)
 
 bool negotiate(struct bench *b, uint64_t features)
 {
+	if (bench_packed)
+		features |= BIT(VIRTIO_F_RING_PACKED);
 	virtio_set_status(b->v, 0);
 	virtio_set_status(b->v, VIRTIO_CONFIG_S_ACKNOWLEDGE);
 	virtio_set_status(b->v, VIRTIO_CONFIG_S_ACKNOWLEDGE | VIRTIO_CONFIG_S_DRIVER);
@@ -296,28 +308,13 @@ bool negotiate(struct bench *b, uint64_t features)
 	return virtio_get_status(b->v) & VIRTIO_CONFIG_S_FEATURES_OK;
 }
 
-static void queue_init(struct bench *b, unsigned i, uint16_t size)
-{
-	struct gq *q = &b->q[i];
-
-	*q = (struct gq){ .b = b, .index = i, .size = size, .gpa = RING_GPA(i) };
-	q->desc = at(b, q->gpa);
-	q->avail = at(b, q->gpa + AVAIL_OFF);
-	q->used = at(b, q->gpa + USED_OFF);
-	name_range(b, q->gpa, 0x8000);
-	memset(q->desc, 0, 0x8000);
-	q->n_free = size;
-	for (uint16_t k = 0; k < size; k++)
-		q->next[k] = (uint16_t)(k + 1);
-}
-
 void place_queues(struct bench *b)
 {
 	for (unsigned i = 0; i < b->v->n_queues; i++) {
 		struct virtq *q = &b->v->queue[i].q;
 		uint16_t size = MIN(b->queue_size, q->max_size);
 
-		queue_init(b, i, size);
+		gq_init(b, i, size);
 		q->size = size;
 		q->desc_gpa = RING_GPA(i);
 		q->driver_gpa = RING_GPA(i) + AVAIL_OFF;
@@ -340,119 +337,6 @@ void driver_up(struct bench *b, uint64_t features)
 	driver_ok(b);
 	assert_false(virtio_get_status(b->v) & VIRTIO_STATUS_NEEDS_RESET);
 	net_drained(&b->wire);
-}
-
-/* ---- rings ---- */
-
-static bool event_idx(const struct gq *q)
-{
-	return virtio_has(q->b->v, VIRTIO_RING_F_EVENT_IDX);
-}
-
-void set_desc(struct gq *q, unsigned i, uint64_t gpa, uint32_t len, uint16_t flags, uint16_t next)
-{
-	q->desc[i] = (struct vring_desc){ gpa, len, flags, next };
-}
-
-void post(struct gq *q, uint16_t head)
-{
-	q->avail->ring[q->posted % q->size] = head;
-	__atomic_store_n(&q->avail->idx, ++q->posted, __ATOMIC_RELEASE);
-}
-
-static uint16_t take_desc(struct gq *q)
-{
-	uint16_t i = q->free_head;
-
-	assert_true(q->n_free > 0);
-	q->free_head = q->next[i];
-	q->n_free--;
-	return i;
-}
-
-uint16_t chain(struct gq *q, const struct seg *s, unsigned n)
-{
-	uint16_t head = q->free_head, i = 0;
-
-	for (unsigned k = 0; k < n; k++) {
-		i = take_desc(q);
-		set_desc(q, i, s[k].gpa, s[k].len,
-			 (uint16_t)((s[k].write ? VRING_DESC_F_WRITE : 0) | (k + 1 < n ? VRING_DESC_F_NEXT : 0)),
-			 q->free_head);
-	}
-	q->next[i] = UINT16_MAX; /* the driver's own record of where the chain ends */
-	post(q, head);
-	return head;
-}
-
-uint16_t chain_indirect(struct gq *q, const struct seg *s, unsigned n)
-{
-	uint64_t gpa = buf(q->b, n * (uint32_t)sizeof(struct vring_desc));
-	uint16_t head = take_desc(q);
-
-	for (unsigned k = 0; k < n; k++) {
-		struct vring_desc d = { s[k].gpa, s[k].len,
-					(uint16_t)((s[k].write ? VRING_DESC_F_WRITE : 0) |
-						   (k + 1 < n ? VRING_DESC_F_NEXT : 0)),
-					(uint16_t)(k + 1) };
-
-		memcpy((uint8_t *)at(q->b, gpa) + k * sizeof(d), &d, sizeof(d));
-	}
-	set_desc(q, head, gpa, n * (uint32_t)sizeof(struct vring_desc), VRING_DESC_F_INDIRECT, 0);
-	q->next[head] = UINT16_MAX;
-	post(q, head);
-	return head;
-}
-
-void kick(struct gq *q)
-{
-	uint64_t one = 1;
-
-	assert_int_equal(write(q->b->v->queue[q->index].kick_fd, &one, sizeof(one)), sizeof(one));
-	q->kicked = q->posted;
-}
-
-bool kick_if_due(struct gq *q)
-{
-	uint16_t old = q->kicked;
-	bool due;
-
-	q->kicked = q->posted;
-	atomic_thread_fence(memory_order_seq_cst);
-	if (event_idx(q))
-		due = vring_need_event(READ_ONCE(*(uint16_t *)&q->used->ring[q->size]), q->posted, old);
-	else
-		due = !(READ_ONCE(q->used->flags) & VRING_USED_F_NO_NOTIFY);
-	if (due)
-		kick(q);
-	return due;
-}
-
-uint16_t used_idx(const struct gq *q)
-{
-	return __atomic_load_n(&q->used->idx, __ATOMIC_ACQUIRE);
-}
-
-bool reap(struct gq *q, uint16_t *head, uint32_t *len)
-{
-	struct vring_used_elem *e;
-	uint16_t i;
-
-	if (q->seen == used_idx(q))
-		return false;
-	e = &q->used->ring[q->seen++ % q->size];
-	assert_true(e->id < q->size);
-	if (head)
-		*head = (uint16_t)e->id;
-	if (len)
-		*len = e->len;
-	for (i = (uint16_t)e->id, q->n_free++; q->next[i] != UINT16_MAX; i = q->next[i])
-		q->n_free++;
-	q->next[i] = q->free_head;
-	q->free_head = (uint16_t)e->id;
-	/* As a driver that wants to hear of the next one. */
-	q->avail->ring[q->size] = q->seen;
-	return true;
 }
 
 /* ---- traffic ---- */
@@ -517,39 +401,6 @@ int wire_frame(struct bench *b, const uint8_t *frame, size_t len, const struct f
 	why = net_take(&b->wire, len, m ? m : &plain);
 	net_commit(&b->wire);
 	return (int)why;
-}
-
-/* Descriptor i of a table that may lie at any address. */
-static struct vring_desc desc_of(const uint8_t *table, unsigned i)
-{
-	struct vring_desc d;
-
-	memcpy(&d, table + i * sizeof(d), sizeof(d));
-	return d;
-}
-
-/* Copy what the device wrote to a chain, up to len bytes; all of len must be there. */
-static void gather_chain(struct gq *q, uint16_t head, uint8_t *to, uint32_t len)
-{
-	const uint8_t *table = (const uint8_t *)q->desc;
-	struct vring_desc d = desc_of(table, head);
-
-	for (;;) {
-		uint32_t part = MIN(len, d.len);
-
-		if (d.flags & VRING_DESC_F_INDIRECT) {
-			table = at(q->b, d.addr);
-			d = desc_of(table, 0);
-			continue;
-		}
-		memcpy(to, at(q->b, d.addr), part);
-		to += part;
-		len -= part;
-		if (!len || !(d.flags & VRING_DESC_F_NEXT))
-			break;
-		d = desc_of(table, d.next);
-	}
-	assert_int_equal(len, 0);
 }
 
 int receive(struct bench *b, uint8_t *to, size_t room, struct virtio_net_hdr_mrg_rxbuf *h)

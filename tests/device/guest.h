@@ -25,6 +25,7 @@
 #define RAM2_GPA  (2 * MIB)
 #define RAM2_SIZE (1 * MIB)
 #define RAM2_END  (RAM2_GPA + RAM2_SIZE)
+#define BUFS_GPA  0x30000 /* buffers from here on, rings before */
 #define HDR	  ((unsigned)sizeof(struct virtio_net_hdr_mrg_rxbuf))
 
 enum {
@@ -36,18 +37,38 @@ enum {
 
 struct bench;
 
+/* Where queue i has its rings. */
+#define RING_GPA(i) (0x10000 + (uint64_t)(i)*0x8000)
+#define AVAIL_OFF   0x4000
+#define USED_OFF    0x5000
+
 /* A queue as its driver sees it. */
 struct gq {
 	struct bench *b;
 	unsigned index;
 	uint16_t size;
 	uint64_t gpa;
+	bool packed, in_order;
+	/* a split ring */
 	struct vring_desc *desc;
 	struct vring_avail *avail;
 	struct vring_used *used;
-	uint16_t posted, seen, kicked;
-	uint16_t next[VIRTQ_SIZE_MAX]; /* the driver's own record of free and used descriptors */
-	uint16_t free_head, n_free;
+	/* a packed one */
+	struct vring_packed_desc *ring;
+	struct vring_packed_desc_event *driver, *device;
+	struct vring_packed_desc mine[VIRTQ_SIZE_MAX]; /* what the driver wrote: the ring's are overwritten */
+	uint16_t put_at, take_at;		       /* next descriptor to make available, to find used */
+	bool put_wrap, take_wrap;
+	uint16_t first[VIRTQ_SIZE_MAX], span[VIRTQ_SIZE_MAX]; /* of a chain, by its id */
+	uint16_t added;					      /* descriptors since the last kick */
+
+	uint16_t posted, seen, kicked; /* chains */
+	uint16_t next[VIRTQ_SIZE_MAX]; /* the driver's own record of free and used descriptors, or ids */
+	uint16_t free_head, n_free;    /* n_free: descriptors */
+	/* chains in the order in which they were posted, and how many of them the used entry in hand stands for */
+	uint16_t order[VIRTQ_SIZE_MAX];
+	unsigned n_order, batch;
+	uint32_t batch_len;
 };
 
 /* A piece of a chain. */
@@ -93,6 +114,13 @@ struct bench {
 	void (*on_send)(struct bench *b, struct batch *batch);
 };
 
+/* Benches that are opened have packed rings, or split ones. */
+extern bool bench_packed;
+/*
+ * All tests on split rings, then those from the n_split_only-th on once more on packed ones. Returns how many failed.
+ */
+int bench_run(const struct CMUnitTest *tests, unsigned n, unsigned n_split_only);
+
 /* props: "name=value" strings, NULL-terminated, or NULL. */
 void bench_open(struct bench *b, const char *const *props);
 /* Checks RAM, the accounts, and that the device can still be reset; frees everything. */
@@ -115,17 +143,31 @@ void *at(struct bench *b, uint64_t gpa);     /* host pointer; the test fails if 
 uint64_t buf(struct bench *b, uint32_t len); /* a named range of RAM */
 void name_range(struct bench *b, uint64_t gpa, uint64_t len);
 
-/* ---- rings ---- */
+/* ---- rings (guest_ring.c) ---- */
+void gq_init(struct bench *b, unsigned index, uint16_t size); /* zeroed, of the kind that was negotiated */
+/* A chain that breaks the queue, by a head or an id that is out of range. */
+void post_nonsense(struct gq *q);
+/* Split rings only, as raw as can be; chains that are made so are not to be reaped. */
 void set_desc(struct gq *q, unsigned i, uint64_t gpa, uint32_t len, uint16_t flags, uint16_t next);
 void post(struct gq *q, uint16_t head); /* into the avail ring; visible at once */
-/* Link descriptors for the pieces and post them; the head. The test fails if there is no room. */
+/* Link descriptors for the pieces and post them; the head, or id. The test fails if there is no room. */
 uint16_t chain(struct gq *q, const struct seg *s, unsigned n);
 uint16_t chain_indirect(struct gq *q, const struct seg *s, unsigned n);
 void kick(struct gq *q);	/* always */
 bool kick_if_due(struct gq *q); /* as the device asked for: true if it did */
-/* Take a used entry; its chain is free again. */
+/* Take a used chain; it is free again. In order, and not told of by an entry of its own: *len is 0. */
 bool reap(struct gq *q, uint16_t *head, uint32_t *len);
+/* Chains that were used since the queue was placed, reaped or not, modulo 2^16. */
 uint16_t used_idx(const struct gq *q);
+bool used_waits(const struct gq *q); /* there is one to reap */
+/* The driver wants no call; or one for what comes next. */
+void want_no_calls(struct gq *q);
+void want_calls(struct gq *q);
+/* The address in a chain's first descriptor; the same of the k-th chain that was posted since the queue was placed. */
+uint64_t chain_addr(const struct gq *q, uint16_t head);
+uint64_t posted_addr(const struct gq *q, unsigned k);
+/* Copy what the device wrote to a chain, up to len bytes; all of len must be there. */
+void gather_chain(struct gq *q, uint16_t head, uint8_t *to, uint32_t len);
 
 /* ---- traffic ---- */
 /* Post a transmit chain of header and frame, in pieces of the lengths given (0-terminated; the rest is one). */
