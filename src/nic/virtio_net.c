@@ -83,10 +83,12 @@ static const struct {
 	{ VIRTIO_NET_F_CTRL_VLAN, BIT(VIRTIO_NET_F_CTRL_VQ) },
 	{ VIRTIO_NET_F_GUEST_ANNOUNCE, BIT(VIRTIO_NET_F_CTRL_VQ) },
 	{ VIRTIO_NET_F_CTRL_MAC_ADDR, BIT(VIRTIO_NET_F_CTRL_VQ) },
+	{ VIRTIO_NET_F_RSS, BIT(VIRTIO_NET_F_CTRL_VQ) },
 };
 
 /* The standard does not say so, but without a control queue they are of no use: not offered, but no fault either. */
-#define USELESS_WITHOUT_CTRL_VQ (BIT(VIRTIO_NET_F_CTRL_RX_EXTRA) | BIT(VIRTIO_NET_F_CTRL_GUEST_OFFLOADS))
+#define USELESS_WITHOUT_CTRL_VQ \
+	(BIT(VIRTIO_NET_F_CTRL_RX_EXTRA) | BIT(VIRTIO_NET_F_CTRL_GUEST_OFFLOADS) | BIT(VIRTIO_NET_F_HASH_REPORT))
 
 /* The features that lack what they need. Those that need features in the list come behind these there. */
 static uint64_t dangling(uint64_t features)
@@ -107,6 +109,8 @@ static uint64_t offered_features(const struct virtio_net *n)
 #define X(field, name, bit, help) f |= n->prop.field ? BIT(bit) : 0;
 	VNET_FEATURES(X)
 #undef X
+	f |= n->prop.rss ? BIT(VIRTIO_NET_F_RSS) : 0;
+	f |= n->prop.hash ? BIT(VIRTIO_NET_F_HASH_REPORT) : 0;
 	if (n->prop.host_mtu)
 		f |= BIT(VIRTIO_NET_F_MTU);
 	if (n->prop.speed != SPEED_UNKNOWN || n->prop.duplex != DUPLEX_UNSET)
@@ -127,6 +131,8 @@ static bool vnet_validate(struct virtio_device *v, uint64_t features)
 /* As much of it as the offered features need. */
 static size_t config_len(uint64_t features)
 {
+	if (features & (BIT(VIRTIO_NET_F_RSS) | BIT(VIRTIO_NET_F_HASH_REPORT)))
+		return offsetof(struct virtio_net_config, supported_hash_types) + sizeof(uint32_t);
 	if (features & BIT(VIRTIO_NET_F_SPEED_DUPLEX))
 		return offsetof(struct virtio_net_config, duplex) + 1;
 	if (features & BIT(VIRTIO_NET_F_MTU))
@@ -145,6 +151,9 @@ static void vnet_config_read(struct virtio_device *v, unsigned off, unsigned siz
 		.mtu = htole16(n->prop.host_mtu),
 		.speed = htole32((uint32_t)n->prop.speed),
 		.duplex = duplex[n->prop.duplex],
+		.rss_max_key_size = RSS_KEY_LEN,
+		.rss_max_indirection_table_length = htole16(VNET_RSS_TABLE),
+		.supported_hash_types = htole32(vnet_hash_types(n)),
 	};
 
 	memcpy(c.mac, &mac, sizeof(c.mac));
@@ -244,6 +253,7 @@ static void vnet_reset(struct virtio_device *v)
 	struct virtio_net *n = to_virtio_net(v);
 
 	rx_filter_reset(&n->filter, n->prop.mac.addr);
+	vnet_rss_reset(&n->rss);
 	atomic_store(&n->mac, n->filter.mac);
 	atomic_fetch_and(&n->status, VIRTIO_NET_S_LINK_UP);
 }
@@ -367,8 +377,6 @@ static int check_later(const struct virtio_net *n, struct error *err)
 		const char *name;
 	} later[] = {
 		{ n->prop.mq, "mq" },
-		{ n->prop.rss, "rss" },
-		{ n->prop.hash, "hash" },
 		{ n->prop.rsc_ext, "guest_rsc_ext" },
 		{ n->prop.failover, "failover" },
 	};
@@ -514,7 +522,9 @@ static const char *const tx_names[] = { "bh", "timer", NULL };
 
 #define PROP(field, name, kind, ...) OPT_F(struct virtio_net, prop.field, name, kind, __VA_ARGS__)
 #define NO_EFFECT(field, name)	     PROP(field, name, OPT_BOOL, .def = "on", .help = "accepted; nothing depends on it yet")
-#define LATER(field, name)	     PROP(field, name, OPT_BOOL, .def = "off", .help = "only off: not offered yet")
+#define HASH_TYPE(i, name, what) \
+	PROP(hash_type[i], name, OPT_ONOFFAUTO, .def = "auto", .help = "hash " what "; auto: on")
+#define LATER(field, name) PROP(field, name, OPT_BOOL, .def = "off", .help = "only off: not offered yet")
 
 static const struct opt props[] = {
 	PROP(netdev, "netdev", OPT_STR, .arg = "id", .help = "the network backend that it is connected to"),
@@ -540,8 +550,17 @@ static const struct opt props[] = {
 	     .help = "accepted; nothing depends on it"),
 	PROP(rsc_interval, "rsc_interval", OPT_UINT, .def = "300000", .help = "accepted; nothing depends on it yet"),
 	LATER(mq, "mq"),
-	LATER(rss, "rss"),
-	LATER(hash, "hash"),
+	PROP(rss, "rss", OPT_BOOL, .def = "off", .help = "receive-side scaling: the guest says which flow goes where"),
+	PROP(hash, "hash", OPT_BOOL, .def = "off", .help = "the guest is told each frame's hash"),
+	HASH_TYPE(0, "hash-ipv4", "addresses of IPv4"),
+	HASH_TYPE(1, "hash-tcp4", "TCP over IPv4"),
+	HASH_TYPE(2, "hash-udp4", "UDP over IPv4"),
+	HASH_TYPE(3, "hash-ipv6", "addresses of IPv6"),
+	HASH_TYPE(4, "hash-tcp6", "TCP over IPv6"),
+	HASH_TYPE(5, "hash-udp6", "UDP over IPv6"),
+	HASH_TYPE(6, "hash-ipv6ex", "addresses of IPv6 with extension headers"),
+	HASH_TYPE(7, "hash-tcp6ex", "TCP over IPv6 with extension headers"),
+	HASH_TYPE(8, "hash-udp6ex", "UDP over IPv6 with extension headers"),
 	LATER(rsc_ext, "guest_rsc_ext"),
 	LATER(failover, "failover"),
 	OPT_END,

@@ -6,6 +6,7 @@
  *	virtio_net_tx.c		guest to wire
  *	virtio_net_rx.c		wire to guest
  *	virtio_net_ctrl.c	control queue
+ *	virtio_net_rss.c	receive-side scaling and hash report
  *
  * A pair is a receive and a transmit queue with a net client of its own. There is one pair now; all that belongs to a
  * queue is in struct vnet_pair, so that several are a longer array. A pair belongs to its queues' loop while the device
@@ -15,6 +16,7 @@
 #define NIC_VIRTIO_NET_H
 
 #include "net/client.h"
+#include "net/rss.h"
 #include "net/rxfilter.h"
 #include "nic/virtio_net_std.h"
 #include "virtio/device.h"
@@ -87,6 +89,18 @@ struct vnet_rx {
 
 struct virtio_net;
 
+#define VNET_RSS_TABLE 128 /* the least that 5.1.4.1 allows as the most */
+
+/* Receive steering by hash (MQ_RSS_CONFIG), and what is hashed at all. */
+struct vnet_rss {
+	bool steering;			/* by the table; else by the device's own choice */
+	uint16_t pairs;			/* that may be used */
+	uint16_t unclassified;		/* the pair for frames without a hash */
+	uint16_t mask;			/* a power of two less one, below VNET_RSS_TABLE */
+	uint16_t table[VNET_RSS_TABLE]; /* pairs, each < n_pairs */
+	struct rss_hash hash;
+};
+
 struct vnet_pair {
 	struct net_client client; /* first: see to_pair() */
 	struct virtio_net *net;
@@ -133,8 +147,10 @@ struct virtio_net {
 #define X(field, name, bit, help) bool field;
 		VNET_FEATURES(X)
 #undef X
-		bool gso, mtu_bypass;		       /* accepted, nothing depends on them */
-		bool mq, rss, hash, rsc_ext, failover; /* must be off */
+		bool gso, mtu_bypass;	    /* accepted, nothing depends on them */
+		bool mq, rsc_ext, failover; /* must be off */
+		bool rss, hash;
+		enum onoffauto hash_type[9]; /* by VIRTIO_NET_HASH_REPORT_*, less one */
 		uint16_t rx_queue_size, tx_queue_size, host_mtu;
 		int32_t speed, bootindex, tx_burst;
 		uint32_t tx_timer, rsc_interval;
@@ -145,7 +161,9 @@ struct virtio_net {
 
 	_Atomic uint64_t mac;	 /* mac_key(): what the config space shows */
 	_Atomic uint16_t status; /* VIRTIO_NET_S_* */
+	/* What the driver configured of its receiving; offloads are in the clients' `takes`. */
 	struct rx_filter filter;
+	struct vnet_rss rss;
 
 	bool mac_taken; /* from the table of addresses in use */
 	unsigned n_pairs;
@@ -213,6 +231,16 @@ void vnet_rx_stop(struct vnet_pair *p); /* gives collected chains back; a frame 
 void vnet_rx_kick(struct vnet_pair *p);
 void vnet_rx_drop_held(struct vnet_pair *p, enum net_drop why);
 void vnet_rx_takes_changed(struct vnet_pair *p); /* a frame that is held may need what the guest takes no more */
+
+/* ---- virtio_net_rss.c ---- */
+/* Which types of hash the properties allow (VIRTIO_NET_RSS_HASH_TYPE_*). Any thread. */
+uint32_t vnet_hash_types(const struct virtio_net *n);
+void vnet_rss_reset(struct vnet_rss *r);
+/*
+ * The pair for a frame of which rss_hash_frame() said `report` and `hash`; only while r->steering. It was below n_pairs
+ * when it was configured, and is so still.
+ */
+unsigned vnet_rss_pair(const struct vnet_rss *r, unsigned report, uint32_t hash);
 
 /* ---- virtio_net_ctrl.c; loop ---- */
 void vnet_ctrl_kick(struct virtio_net *n);

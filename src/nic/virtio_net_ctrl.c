@@ -9,35 +9,14 @@
  */
 #include <errno.h>
 
-#include "base/iov.h"
-#include "nic/virtio_net.h"
+#include "nic/virtio_net_ctrl.h"
 
 /* Commands in one go. */
 #define CTRL_BUDGET 64
 
-/* The rest of a command: what is left to read, and how much that is. */
-struct cmd {
-	struct iov_cur cur;
-	size_t left;
-};
-
-static bool get(struct cmd *c, void *to, size_t n)
-{
-	if (c->left < n || iov_get(&c->cur, to, n) != n)
-		return false;
-	c->left -= n;
-	return true;
-}
-
-/* ... and there is no more than that. */
-static bool get_all(struct cmd *c, void *to, size_t n)
-{
-	return c->left == n && get(c, to, n);
-}
-
 /* ---- the classes of commands: true if the command was carried out ---- */
 
-static bool rx_mode(struct virtio_net *n, uint8_t what, struct cmd *c)
+static bool rx_mode(struct virtio_net *n, uint8_t what, struct vnet_cmd *c)
 {
 	struct rx_filter *f = &n->filter;
 	bool *const mode[] = {
@@ -48,7 +27,7 @@ static bool rx_mode(struct virtio_net *n, uint8_t what, struct cmd *c)
 	unsigned needs = what > VIRTIO_NET_CTRL_RX_ALLMULTI ? VIRTIO_NET_F_CTRL_RX_EXTRA : VIRTIO_NET_F_CTRL_RX;
 	uint8_t on;
 
-	if (what >= ARRAY_SIZE(mode) || !vnet_has(n, needs) || !get_all(c, &on, 1))
+	if (what >= ARRAY_SIZE(mode) || !vnet_has(n, needs) || !vnet_cmd_get_all(c, &on, 1))
 		return false;
 	*mode[what] = on;
 	return true;
@@ -58,12 +37,12 @@ static bool rx_mode(struct virtio_net *n, uint8_t what, struct cmd *c)
  * One of the two tables of MAC_TABLE_SET into table[at..): *count entries, or *overflow if they are too many. The
  * number is checked against the bytes that are there by division: it may be anything.
  */
-static bool get_macs(struct cmd *c, uint64_t *table, unsigned at, unsigned *count, bool *overflow)
+static bool get_macs(struct vnet_cmd *c, uint64_t *table, unsigned at, unsigned *count, bool *overflow)
 {
 	uint8_t mac[6];
 	uint32_t n;
 
-	if (!get(c, &n, sizeof(n)))
+	if (!vnet_cmd_get(c, &n, sizeof(n)))
 		return false;
 	n = le32toh(n);
 	if (n > c->left / sizeof(mac))
@@ -75,14 +54,14 @@ static bool get_macs(struct cmd *c, uint64_t *table, unsigned at, unsigned *coun
 		return iov_skip(&c->cur, n * sizeof(mac)) == n * sizeof(mac);
 	}
 	for (unsigned i = 0; i < n; i++) {
-		if (!get(c, mac, sizeof(mac)))
+		if (!vnet_cmd_get(c, mac, sizeof(mac)))
 			return false;
 		table[at + i] = mac_key(mac);
 	}
 	return true;
 }
 
-static bool mac_table_set(struct virtio_net *n, struct cmd *c)
+static bool mac_table_set(struct virtio_net *n, struct vnet_cmd *c)
 {
 	struct rx_filter *f = &n->filter;
 	uint64_t table[RX_FILTER_MACS];
@@ -100,18 +79,18 @@ static bool mac_table_set(struct virtio_net *n, struct cmd *c)
 	return true;
 }
 
-static bool mac_addr_set(struct virtio_net *n, struct cmd *c)
+static bool mac_addr_set(struct virtio_net *n, struct vnet_cmd *c)
 {
 	uint8_t mac[6];
 
-	if (!vnet_has(n, VIRTIO_NET_F_CTRL_MAC_ADDR) || !get_all(c, mac, sizeof(mac)) || mac_is_multicast(mac))
+	if (!vnet_has(n, VIRTIO_NET_F_CTRL_MAC_ADDR) || !vnet_cmd_get_all(c, mac, sizeof(mac)) || mac_is_multicast(mac))
 		return false;
 	n->filter.mac = mac_key(mac);
 	atomic_store(&n->mac, n->filter.mac);
 	return true;
 }
 
-static bool mac_command(struct virtio_net *n, uint8_t what, struct cmd *c)
+static bool mac_command(struct virtio_net *n, uint8_t what, struct vnet_cmd *c)
 {
 	switch (what) {
 	case VIRTIO_NET_CTRL_MAC_TABLE_SET:
@@ -122,11 +101,12 @@ static bool mac_command(struct virtio_net *n, uint8_t what, struct cmd *c)
 	return false;
 }
 
-static bool vlan_command(struct virtio_net *n, uint8_t what, struct cmd *c)
+static bool vlan_command(struct virtio_net *n, uint8_t what, struct vnet_cmd *c)
 {
 	uint16_t vid;
 
-	if (!vnet_has(n, VIRTIO_NET_F_CTRL_VLAN) || what > VIRTIO_NET_CTRL_VLAN_DEL || !get_all(c, &vid, sizeof(vid)))
+	if (!vnet_has(n, VIRTIO_NET_F_CTRL_VLAN) || what > VIRTIO_NET_CTRL_VLAN_DEL ||
+	    !vnet_cmd_get_all(c, &vid, sizeof(vid)))
 		return false;
 	vid = le16toh(vid);
 	if (vid >= RX_FILTER_VLANS)
@@ -135,7 +115,7 @@ static bool vlan_command(struct virtio_net *n, uint8_t what, struct cmd *c)
 	return true;
 }
 
-static bool announce_command(struct virtio_net *n, uint8_t what, struct cmd *c)
+static bool announce_command(struct virtio_net *n, uint8_t what, struct vnet_cmd *c)
 {
 	if (!vnet_has(n, VIRTIO_NET_F_GUEST_ANNOUNCE) || what != VIRTIO_NET_CTRL_ANNOUNCE_ACK || c->left)
 		return false;
@@ -143,12 +123,12 @@ static bool announce_command(struct virtio_net *n, uint8_t what, struct cmd *c)
 	return true;
 }
 
-static bool offloads_command(struct virtio_net *n, uint8_t what, struct cmd *c)
+static bool offloads_command(struct virtio_net *n, uint8_t what, struct vnet_cmd *c)
 {
 	uint64_t bits;
 
 	if (!vnet_has(n, VIRTIO_NET_F_CTRL_GUEST_OFFLOADS) || what != VIRTIO_NET_CTRL_GUEST_OFFLOADS_SET ||
-	    !get_all(c, &bits, sizeof(bits)))
+	    !vnet_cmd_get_all(c, &bits, sizeof(bits)))
 		return false;
 	bits = le64toh(bits);
 	if (bits & ~(n->vdev.guest_features & VNET_GUEST_OFFLOADS))
@@ -160,7 +140,7 @@ static bool offloads_command(struct virtio_net *n, uint8_t what, struct cmd *c)
 	return true;
 }
 
-static bool command(struct virtio_net *n, const struct virtio_net_ctrl_hdr *h, struct cmd *c)
+static bool command(struct virtio_net *n, const struct virtio_net_ctrl_hdr *h, struct vnet_cmd *c)
 {
 	switch (h->class) {
 	case VIRTIO_NET_CTRL_RX:
@@ -171,6 +151,8 @@ static bool command(struct virtio_net *n, const struct virtio_net_ctrl_hdr *h, s
 		return vlan_command(n, h->cmd, c);
 	case VIRTIO_NET_CTRL_ANNOUNCE:
 		return announce_command(n, h->cmd, c);
+	case VIRTIO_NET_CTRL_MQ:
+		return vnet_mq_command(n, h->cmd, c);
 	case VIRTIO_NET_CTRL_GUEST_OFFLOADS:
 		return offloads_command(n, h->cmd, c);
 	}
@@ -179,16 +161,34 @@ static bool command(struct virtio_net *n, const struct virtio_net_ctrl_hdr *h, s
 
 /* ---- the queue ---- */
 
+/* What was written for a chain: n bytes of its writable part, from the first on. */
+static void mark_dirty(struct virtio_net *n, const struct iovec *iov, size_t len)
+{
+	for (; len; iov++) {
+		size_t part = MIN(len, iov->iov_len);
+
+		ram_dirty_host(n->vdev.dma->ram, iov->iov_base, part);
+		len -= part;
+	}
+}
+
 /* Carry out the command of a chain and answer it. */
 static void answer(struct virtio_net *n, const struct vchain *ch, const struct iovec *iov)
 {
-	struct cmd c = { iov_cur(iov, ch->n_out), ch->out_len };
-	uint8_t *ack = iov[ch->n_out].iov_base;
+	const struct iovec *in = iov + ch->n_out;
+	struct vnet_cmd c = { iov_cur(iov, ch->n_out), ch->out_len, iov_cur(in, ch->n_in), ch->in_len - 1, 0, 0 };
+	struct iov_cur at = c.out;
 	struct virtio_net_ctrl_hdr h;
+	uint8_t ack;
 
-	*ack = get(&c, &h, sizeof(h)) && command(n, &h, &c) ? VIRTIO_NET_OK : VIRTIO_NET_ERR;
-	ram_dirty_host(n->vdev.dma->ram, ack, 1);
-	virtq_push(&n->ctrlq->q, ch->head, 1);
+	iov_skip(&c.out, 1);
+	ack = vnet_cmd_get(&c, &h, sizeof(h)) && command(n, &h, &c) ? VIRTIO_NET_OK : VIRTIO_NET_ERR;
+	if (ack != VIRTIO_NET_OK)
+		c.written = 0;
+	iov_skip(&at, c.ack_at);
+	iov_put(&at, &ack, 1);
+	mark_dirty(n, in, MAX(c.written, c.ack_at) + 1);
+	virtq_push(&n->ctrlq->q, ch->head, (uint32_t)MAX(c.written, c.ack_at) + 1);
 }
 
 /* Up to a budget of commands. True: there may be more. */

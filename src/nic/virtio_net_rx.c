@@ -128,7 +128,24 @@ static inline void peel(struct vnet_pair *p)
 	rx->bytes -= before - ch->len;
 }
 
-static void write_header(struct vnet_pair *p, const struct frame_meta *m, unsigned buffers)
+/* The hash of the frame that lies in the collected chains (5.1.6.4.4), by a copy of its headers. */
+static __attribute__((noinline)) unsigned hash_frame(struct vnet_pair *p, size_t len, uint32_t *value)
+{
+	struct vnet_rx *rx = &p->rx;
+	uint8_t head[RSS_PEEK];
+	size_t n = MIN(len, sizeof(head));
+
+	*value = 0;
+	if (!p->net->rss.hash.types)
+		return VIRTIO_NET_HASH_REPORT_NONE;
+	if (likely(rx->iov[rx->first].iov_len >= n))
+		vnet_copy(head, rx->iov[rx->first].iov_base, n);
+	else
+		iov_read_at(&rx->iov[rx->first], rx->last - rx->first, 0, head, n);
+	return rss_hash_frame(&p->net->rss.hash, head, len, value);
+}
+
+static void write_header(struct vnet_pair *p, const struct frame_meta *m, unsigned buffers, size_t len)
 {
 	struct vnet_rx_header *h = &p->rx.header;
 	union {
@@ -148,9 +165,13 @@ static void write_header(struct vnet_pair *p, const struct frame_meta *m, unsign
 		struct iovec one = { h->at, p->hdr_len };
 		struct iov_cur cur = h->at ? iov_cur(&one, 1) : iov_cur(h->piece, h->n);
 
-		hdr.hash.hash_value = 0;
-		hdr.hash.hash_report = htole16(VIRTIO_NET_HASH_REPORT_NONE);
-		hdr.hash.padding = 0;
+		if (p->hdr_len == sizeof(hdr.hash)) {
+			uint32_t hash;
+
+			hdr.hash.hash_report = htole16((uint16_t)hash_frame(p, len, &hash));
+			hdr.hash.hash_value = htole32(hash);
+			hdr.hash.padding = 0;
+		}
 		iov_put(&cur, &hdr, p->hdr_len);
 	}
 }
@@ -378,7 +399,7 @@ static void deliver(struct vnet_pair *p, size_t len, const struct frame_meta *m)
 {
 	unsigned n = chains_for(&p->rx, len);
 
-	write_header(p, m, n);
+	write_header(p, m, n, len);
 	consume(p, n, len);
 }
 
@@ -473,7 +494,7 @@ enum net_drop vnet_rx_take(struct net_client *c, size_t len, const struct frame_
 		return take_spilled(p, len, m);
 	unpatch(rx);
 	if (likely(len <= rx->chain[rx->c_first].len)) {
-		write_header(p, m, 1);
+		write_header(p, m, 1, len);
 		consume(p, 1, len);
 	} else {
 		deliver(p, len, m);
