@@ -256,6 +256,7 @@ static int map_rings(struct virtio_lane *l)
 		.event_idx = virtio_has(v, VIRTIO_RING_F_EVENT_IDX),
 		.indirect = virtio_has(v, VIRTIO_RING_F_INDIRECT_DESC),
 		.packed = virtio_has(v, VIRTIO_F_RING_PACKED),
+		.in_order = virtio_has(v, VIRTIO_F_IN_ORDER),
 	};
 	struct virtio_queue *vq;
 
@@ -501,8 +502,6 @@ void virtio_config_write(struct virtio_device *v, unsigned off, unsigned size, c
 
 static int check_props(const struct virtio_device *v, struct error *err)
 {
-	if (v->in_order)
-		return fail(err, ENOTSUP, "in_order=on: is not offered yet; leave it off");
 	if (v->iommu_platform)
 		return fail(err, ENOTSUP, "iommu_platform=on: there is no IOMMU; leave it off");
 	return 0;
@@ -527,6 +526,8 @@ static int device_realized(struct device *d, struct error *err)
 		v->host_features |= BIT(VIRTIO_RING_F_INDIRECT_DESC);
 	if (v->packed)
 		v->host_features |= BIT(VIRTIO_F_RING_PACKED);
+	if (v->in_order)
+		v->host_features |= BIT(VIRTIO_F_IN_ORDER);
 	return 0;
 }
 
@@ -567,7 +568,8 @@ static const struct opt props[] = {
 	OPT_F(struct virtio_device, queue_reset, "queue_reset", OPT_BOOL, .def = "on",
 	      .help = "accepted; reset of single queues is not offered yet"),
 	OPT_F(struct virtio_device, packed, "packed", OPT_BOOL, .def = "off", .help = "offer packed rings"),
-	OPT_F(struct virtio_device, in_order, "in_order", OPT_BOOL, .def = "off", .help = "only off: buffers in order"),
+	OPT_F(struct virtio_device, in_order, "in_order", OPT_BOOL, .def = "off",
+	      .help = "offer to use buffers in the order in which they were posted"),
 	OPT_F(struct virtio_device, iommu_platform, "iommu_platform", OPT_BOOL, .def = "off",
 	      .help = "only off: addresses through an IOMMU"),
 	OPT_END,

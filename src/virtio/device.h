@@ -73,10 +73,10 @@ struct virtio_device {
 	uint64_t guest_features; /* what the driver wrote; negotiated once FEATURES_OK is set */
 
 	/* properties */
-	bool event_idx_ok, indirect_ok, packed;
-	bool legacy_only[2];	       /* accepted: they say nothing about the modern interface */
-	bool queue_reset;	       /* accepted: not offered yet */
-	bool iommu_platform, in_order; /* must be off */
+	bool event_idx_ok, indirect_ok, packed, in_order;
+	bool legacy_only[2]; /* accepted: they say nothing about the modern interface */
+	bool queue_reset;    /* accepted: not offered yet */
+	bool iommu_platform; /* must be off */
 
 	_Atomic uint8_t status;
 	_Atomic uint8_t isr;

@@ -57,6 +57,8 @@ int virtq_start(struct virtq *q, struct dma *dma, const struct virtq_features *f
 	q->dma = dma;
 	q->event_idx = f->event_idx;
 	q->indirect = f->indirect;
+	q->in_order = f->in_order;
+	q->skipping = false;
 	q->fault = VIRTQ_FINE;
 	q->mode = VIRTQ_OFF;
 	memset(q->in_flight, 0, sizeof(q->in_flight));

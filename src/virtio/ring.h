@@ -75,7 +75,7 @@ enum virtq_mode {
 
 /* What was negotiated, as far as it concerns rings. */
 struct virtq_features {
-	bool event_idx, indirect, packed;
+	bool event_idx, indirect, packed, in_order;
 };
 
 /*
@@ -100,7 +100,9 @@ struct virtq {
 	struct dma *dma;
 	uint8_t mode; /* enum virtq_mode */
 	bool running; /* rings are mapped, kicks count */
-	bool event_idx, indirect;
+	bool event_idx, indirect, in_order;
+	bool skipping; /* in order: the entry pushed last stands for those before it, and may for the next one; at: */
+	uint16_t batch_at; /* ... of the entry */
 	enum virtq_fault fault;
 	union {
 		struct {
@@ -120,6 +122,7 @@ struct virtq {
 			struct vring_packed_desc_event *device_event;
 			uint16_t avail_at, used_at;	  /* next descriptor to take, to fill */
 			uint16_t avail_flags, used_flags; /* AVAIL and USED bits there, by the wrap counters */
+			uint16_t batch_flags;		  /* used_flags at batch_at */
 			uint16_t first_at; /* first descriptor that was filled and not published; its end: */
 			uint64_t first;
 			uint16_t n_filled; /* chains, and ... */
@@ -204,7 +207,12 @@ static inline void virtq_unpop(struct virtq *q, const uint16_t *heads, unsigned 
 		virtq_packed_unpop(q, heads, n);
 }
 
-/* Each chain that was popped, once. */
+/*
+ * Each chain that was popped, once; `written` bytes of it were, 0 if there is nothing to write in it. In any order,
+ * unless IN_ORDER was negotiated: then as they were popped, and of chains with nothing to write that are pushed one
+ * after the other between two publishes only the last one gets an entry (2.7.9, 2.8.8). It may stand for others too,
+ * which were filled to the brim, but there are drivers that read the length of each.
+ */
 static inline void virtq_push(struct virtq *q, uint16_t head, uint32_t written)
 {
 	if (likely(q->mode == VIRTQ_SPLIT))

@@ -251,17 +251,34 @@ static inline void pass_used(struct virtq *q, unsigned n)
 	q->n_in_flight -= n;
 }
 
+/* Where the entry of the next chain goes is where the last one is, if that stands for it as well. */
+static inline void in_order_place(struct virtq *q, uint32_t written)
+{
+	if (!q->skipping) {
+		q->batch_at = q->packed.used_at;
+		q->packed.batch_flags = q->packed.used_flags;
+	}
+	q->skipping = !written;
+}
+
 void virtq_packed_push(struct virtq *q, uint16_t head, uint32_t written)
 {
-	unsigned flags = q->packed.used_flags | (written ? VRING_DESC_F_WRITE : 0);
-	uint64_t second = (uint64_t)flags << 48 | (uint64_t)head << 32 | written;
+	unsigned at = q->packed.used_at, flags = q->packed.used_flags;
+	uint64_t second;
 
-	if (q->packed.n_filled++) {
-		WRITE_ONCE(*second_word(q, q->packed.used_at), htole64(second));
-	} else {
-		q->packed.first_at = q->packed.used_at;
-		q->packed.first = second;
+	if (unlikely(q->in_order)) {
+		in_order_place(q, written);
+		at = q->batch_at;
+		flags = q->packed.batch_flags;
 	}
+	flags |= written ? VRING_DESC_F_WRITE : 0;
+	second = (uint64_t)flags << 48 | (uint64_t)head << 32 | written;
+	if (!q->packed.n_filled++)
+		q->packed.first_at = (uint16_t)at;
+	if (at == q->packed.first_at)
+		q->packed.first = second;
+	else
+		WRITE_ONCE(*second_word(q, at), htole64(second));
 	q->in_flight[head / 64] &= ~BIT(head % 64);
 	pass_used(q, q->span[head]);
 }
@@ -274,6 +291,7 @@ void virtq_packed_store_used(struct virtq *q)
 	dma_dirty(q->dma, q->desc_gpa, ring_bytes(q));
 	counter_add(&q->stats.chains, q->packed.n_filled);
 	q->packed.n_filled = 0;
+	q->skipping = false;
 }
 
 /*

@@ -166,7 +166,14 @@ void virtq_split_push(struct virtq *q, uint16_t head, uint32_t written)
 {
 	struct vring_used_elem *e;
 
-	e = &q->used->ring[q->used_idx & (q->size - 1)];
+	uint16_t at = q->used_idx;
+
+	if (unlikely(q->in_order)) {
+		at = q->skipping ? q->batch_at : at;
+		q->batch_at = at;
+		q->skipping = !written;
+	}
+	e = &q->used->ring[at & (q->size - 1)];
 	e->id = htole32(head);
 	e->len = htole32(written);
 	q->in_flight[head / 64] &= ~BIT(head % 64);
@@ -180,6 +187,7 @@ static inline void store_used_idx(struct virtq *q)
 	dma_dirty(q->dma, q->device_gpa, used_bytes(q));
 	counter_add(&q->stats.chains, (uint16_t)(q->used_idx - q->used_published));
 	q->used_published = q->used_idx;
+	q->skipping = false;
 }
 
 void virtq_split_store_used(struct virtq *q)

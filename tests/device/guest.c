@@ -11,7 +11,7 @@
 
 #define ALL_RAM (RAM0_SIZE + RAM1_SIZE + RAM2_SIZE)
 
-bool bench_packed;
+bool bench_packed, bench_in_order;
 
 int bench_run(const struct CMUnitTest *tests, unsigned n, unsigned n_split_only)
 {
@@ -20,6 +20,16 @@ int bench_run(const struct CMUnitTest *tests, unsigned n, unsigned n_split_only)
 	bench_packed = true;
 	failed += _cmocka_run_group_tests("packed", tests + n_split_only, n - n_split_only, NULL, NULL);
 	bench_packed = false;
+	return failed;
+}
+
+int bench_run_in_order(const struct CMUnitTest *tests, unsigned n, unsigned n_split_only)
+{
+	int failed = bench_run(tests, n, n_split_only);
+
+	bench_in_order = true;
+	failed += bench_run(tests + n_split_only, n - n_split_only, 0);
+	bench_in_order = false;
 	return failed;
 }
 
@@ -224,8 +234,10 @@ static void device_open(struct bench *b, const char *const *props)
 		if (object_set(o, name, eq + 1, &err) < 0)
 			fail_msg("%s: %s", *props, err.msg);
 	}
-	if (bench_packed && object_set(o, "packed", "on", &err) < 0)
-		fail_msg("%s", err.msg);
+	if (bench_packed)
+		assert_int_equal(object_set(o, "packed", "on", &err), 0);
+	if (bench_in_order)
+		assert_int_equal(object_set(o, "in_order", "on", &err), 0);
 	b->v->transport = &transport;
 	b->v->dma = &b->dma;
 	b->v->loop = b->loop;
@@ -299,6 +311,8 @@ bool negotiate(struct bench *b, uint64_t features)
 {
 	if (bench_packed)
 		features |= BIT(VIRTIO_F_RING_PACKED);
+	if (bench_in_order)
+		features |= BIT(VIRTIO_F_IN_ORDER);
 	virtio_set_status(b->v, 0);
 	virtio_set_status(b->v, VIRTIO_CONFIG_S_ACKNOWLEDGE);
 	virtio_set_status(b->v, VIRTIO_CONFIG_S_ACKNOWLEDGE | VIRTIO_CONFIG_S_DRIVER);

@@ -114,11 +114,13 @@ struct bench {
 	void (*on_send)(struct bench *b, struct batch *batch);
 };
 
-/* Benches that are opened have packed rings, or split ones. */
-extern bool bench_packed;
+/* Benches that are opened have packed rings, or split ones; and use them in order. */
+extern bool bench_packed, bench_in_order;
 /*
  * All tests on split rings, then those from the n_split_only-th on once more on packed ones. Returns how many failed.
+ * bench_run_in_order() runs these on both kinds with IN_ORDER too.
  */
+int bench_run_in_order(const struct CMUnitTest *tests, unsigned n, unsigned n_split_only);
 int bench_run(const struct CMUnitTest *tests, unsigned n, unsigned n_split_only);
 
 /* props: "name=value" strings, NULL-terminated, or NULL. */

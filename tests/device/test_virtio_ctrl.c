@@ -413,5 +413,5 @@ int main(void)
 		cmocka_unit_test(test_pieces),
 	};
 
-	return bench_run(tests, ARRAY_SIZE(tests), 0);
+	return bench_run_in_order(tests, ARRAY_SIZE(tests), 0);
 }

@@ -1275,5 +1275,5 @@ int main(void)
 		cmocka_unit_test(test_dirty_log),
 	};
 
-	return bench_run(tests, ARRAY_SIZE(tests), 1);
+	return bench_run_in_order(tests, ARRAY_SIZE(tests), 1);
 }

@@ -971,6 +971,65 @@ static void test_edges_without_reading(void **state)
 	done(&f);
 }
 
+/*
+ * In order: one entry stands for all that was sent since the last publish, and it names the last; what was received is
+ * told of chain by chain. The indices, and the places of the entries, are as if each had one.
+ */
+static void test_one_entry_a_batch(void **state)
+{
+	struct virtio_net_hdr_mrg_rxbuf h;
+	uint8_t frame[60], back[200];
+	struct bench b;
+	uint32_t len;
+
+	(void)state;
+	make_frame(frame, sizeof(frame), 0);
+	bench_in_order = true;
+	bench_open(&b, NULL);
+	b.queue_size = bench_packed ? 50 : 64;
+	driver_up(&b, ALL_FEATURES);
+	for (unsigned round = 0; round < 30; round++) {
+		unsigned n = 1 + rnd(16), entries = 0;
+		uint16_t head = 0;
+		struct gq *q = &b.q[TXQ];
+
+		memset(q->used->ring, 0xff, bench_packed ? 0 : q->size * sizeof(q->used->ring[0]));
+		for (unsigned i = 0; i < n; i++)
+			head = post_tx(&b, NULL, frame, sizeof(frame), (const uint32_t[]){ 30, 0 });
+		kick(q);
+		settle(&b);
+		assert_int_equal((uint16_t)(used_idx(q) - q->seen), n);
+		for (unsigned i = 0; i < q->size && !bench_packed; i++)
+			entries += q->used->ring[i].id != UINT32_MAX;
+		if (!bench_packed) {
+			assert_int_equal(entries, 1);
+			assert_int_equal(q->used->ring[q->seen % q->size].id, head);
+		} else {
+			assert_int_equal(q->ring[q->take_at].id, head);
+		}
+		assert_true(reap(q, NULL, NULL));
+		assert_int_equal(q->batch, n - 1); /* no entry for these */
+		while (reap(q, NULL, NULL))
+			;
+		assert_int_equal(q->n_order, 0);
+		for (unsigned i = 0; i < n; i++)
+			post_rx(&b, 100);
+		for (unsigned i = 0; i < n; i++)
+			assert_int_equal(wire_frame(&b, frame, sizeof(frame), NULL), NET_OK);
+		for (unsigned i = 0; i < n; i++) {
+			assert_true(reap(&b.q[RXQ], &head, &len));
+			assert_int_equal(b.q[RXQ].batch, 0);
+			assert_int_equal(len, HDR + sizeof(frame));
+		}
+	}
+	expect_healthy(&b);
+	post_rx(&b, 100);
+	assert_int_equal(wire_frame(&b, frame, sizeof(frame), NULL), NET_OK);
+	assert_int_equal(receive(&b, back, sizeof(back), &h), (int)sizeof(frame));
+	bench_close(&b);
+	bench_in_order = false;
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -1001,6 +1060,7 @@ int main(void)
 		cmocka_unit_test(test_edges_without_reading),
 		/* those behind do not care of what kind the rings are */
 		cmocka_unit_test(test_sizes),
+		cmocka_unit_test(test_one_entry_a_batch),
 		cmocka_unit_test(test_million_event_idx),
 		cmocka_unit_test(test_million_flags),
 		cmocka_unit_test(test_split_header),
