@@ -237,12 +237,15 @@ static void remove_clients(const char *id, unsigned n)
 }
 
 /* The clients own their devices as they are made; the others are still in *q. */
-static int make_clients(const char *id, struct queues *q, const char *downscript, struct loop *loop, struct error *err)
+static int make_clients(const char *id, struct queues *q, const char *downscript, const struct netdev_place *place,
+			struct error *err)
 {
 	int ret = 0;
 
 	for (unsigned i = 0; !ret && i < q->n; i++) {
-		ret = tap_new(id, i, &q->dev[i], loop, i ? NULL : downscript, err);
+		struct loop *loop = place->loop(place, i, err);
+
+		ret = loop ? tap_new(id, i, &q->dev[i], loop, i ? NULL : downscript, err) : -ENOMEM;
 		if (!ret)
 			q->dev[i].fd = -1;
 		else
@@ -251,7 +254,8 @@ static int make_clients(const char *id, struct queues *q, const char *downscript
 	return ret;
 }
 
-static int create(const char *id, const struct tap_opts *o, struct queues *q, struct loop *loop, struct error *err)
+static int create(const char *id, const struct tap_opts *o, struct queues *q, const struct netdev_place *place,
+		  struct error *err)
 {
 	bool ours = !o->fd && !o->fds && !o->helper && !o->br;
 	const char *up = ours ? script_path(o->script, DEFAULT_SCRIPT) : NULL;
@@ -259,19 +263,19 @@ static int create(const char *id, const struct tap_opts *o, struct queues *q, st
 	int ret = come_by_queues(q, o, err);
 
 	ret = ret ?: run_up_script(up, q->dev[0].ifname, err);
-	ret = ret ?: make_clients(id, q, down, loop, err);
+	ret = ret ?: make_clients(id, q, down, place, err);
 	if (ret)
 		close_queues(q);
 	return ret;
 }
 
-static int tap_create(const char *id, const void *opts, struct loop *loop, struct error *err)
+static int tap_create(const char *id, const void *opts, const struct netdev_place *place, struct error *err)
 {
 	struct queues *q = calloc(1, sizeof(*q));
 	int ret = q ? check_offered(opts, err) : fail(err, ENOMEM, "no memory");
 
 	ret = ret ?: check_exclusive(opts, err);
-	ret = ret ?: create(id, opts, q, loop, err);
+	ret = ret ?: create(id, opts, q, place, err);
 	free(q);
 	return ret;
 }
@@ -281,5 +285,5 @@ const struct netdev_type tap_netdev = {
 	.help = "an interface of the host",
 	.opts = tap_options,
 	.opts_size = sizeof(struct tap_opts),
-	.create = tap_create,
+	.create_queues = tap_create,
 };

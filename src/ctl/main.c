@@ -13,6 +13,7 @@
 #include "ctl/cmdline.h"
 #include "ctl/nicopts.h"
 #include "ctl/objects.h"
+#include "ctl/placement.h"
 #include "ctl/process.h"
 #include "ctl/qtest.h"
 #include "ctl/types.h"
@@ -22,20 +23,21 @@
 struct vm {
 	struct config cfg;
 	struct net_plan plan;
-	struct loop *main_loop, *net_loop; /* the same one under qtest */
-	struct qtest *qtest;		   /* NULL: KVM runs the guest */
-	struct machine *machine;	   /* NULL: -machine none, no guest */
+	struct loop *main_loop;
+	struct net_loops net;	 /* the main loop under qtest */
+	struct qtest *qtest;	 /* NULL: KVM runs the guest */
+	struct machine *machine; /* NULL: -machine none, no guest */
 	struct signals signals;
 	struct pidfile pidfile;
 	int status;
 };
 
-/* Where queues and their backends run: one loop has them all. */
+/* Where a device runs that nothing is wired to. */
 static struct loop *place(void *arg)
 {
 	struct vm *vm = arg;
 
-	return vm->net_loop;
+	return net_loops_first(&vm->net);
 }
 
 static void on_exit_request(void *arg, int status)
@@ -79,12 +81,10 @@ static int make_loops(struct vm *vm, struct error *err)
 	chardev_set_main_loop(vm->main_loop);
 	if (config_qtest(&vm->cfg)) {
 		vm_clock_manual();
-		vm->net_loop = vm->main_loop;
 		vm->qtest = qtest_new(vm->cfg.qtest, vm->cfg.qtest_log, vm->main_loop, err);
-		return vm->qtest ? 0 : -1;
+		return vm->qtest ? net_loops_init(&vm->net, vm->main_loop, err) : -1;
 	}
-	vm->net_loop = loop_new("net0", err);
-	return vm->net_loop ? 0 : -1;
+	return net_loops_init(&vm->net, NULL, err);
 }
 
 static int make_machine(struct vm *vm, struct error *err)
@@ -123,11 +123,6 @@ static int choose_accel(struct vm *vm, struct error *err)
 	return a ? 0 : -1;
 }
 
-static int start_net_thread(struct vm *vm, struct error *err)
-{
-	return vm->qtest ? 0 : loop_start_thread(vm->net_loop, err);
-}
-
 /* ---- the order ---- */
 
 static int options(struct vm *vm, int argc, char **argv, struct error *err)
@@ -140,7 +135,8 @@ static int options(struct vm *vm, int argc, char **argv, struct error *err)
 		       cmdline_parse(&vm->cfg, argc, argv, err) ?:
 		       config_check(&vm->cfg, err)		?:
 		       net_plan_make(&vm->cfg, &vm->plan, err)	?:
-								  wiring_check(&vm->plan, &vm->cfg, err);
+		       wiring_check(&vm->plan, &vm->cfg, err)	?:
+								  placement_make(&vm->plan, &vm->cfg, err);
 }
 
 /* -machine none. */
@@ -150,9 +146,10 @@ static int bring_up_wires(struct vm *vm, struct error *err)
 		       signals_block(err)					   ?:
 		       signals_watch(&vm->signals, NULL, true, vm->main_loop, err) ?:
 		       pidfile_write(&vm->pidfile, vm->cfg.pidfile, err)	   ?:
-		       wiring_add_netdevs(&vm->plan, vm->net_loop, err)		   ?:
+		       objects_add_threads(&vm->cfg, err)			   ?:
+		       wiring_add_netdevs(&vm->plan, &vm->net, err)		   ?:
 		       objects_add(&vm->cfg, err)				   ?:
-										     start_net_thread(vm, err);
+										     net_loops_start(&vm->net, err);
 }
 
 /*
@@ -167,13 +164,14 @@ static int bring_up_guest(struct vm *vm, struct error *err)
 		       signals_block(err)						       ?:
 		       signals_watch(&vm->signals, vm->machine, vm->qtest, vm->main_loop, err) ?:
 		       pidfile_write(&vm->pidfile, vm->cfg.pidfile, err)		       ?:
-		       wiring_add_netdevs(&vm->plan, vm->net_loop, err)			       ?:
+		       objects_add_threads(&vm->cfg, err)				       ?:
+		       wiring_add_netdevs(&vm->plan, &vm->net, err)			       ?:
 		       objects_add(&vm->cfg, err)					       ?:
 		       machine_load(vm->machine, err)					       ?:
 		       choose_accel(vm, err)						       ?:
 		       machine_init_buses(vm->machine, place, vm, err)			       ?:
 		       wiring_add_devices(&vm->plan, &vm->cfg, err)			       ?:
-		       start_net_thread(vm, err)					       ?:
+		       net_loops_start(&vm->net, err)					       ?:
 		       machine_ready(vm->machine, err);
 }
 
@@ -207,8 +205,8 @@ static void tear_down(struct vm *vm)
 	signals_unwatch(&vm->signals);
 	machine_free(vm->machine);
 	chardev_free_all();
-	if (vm->net_loop != vm->main_loop)
-		loop_free(vm->net_loop);
+	net_loops_free(&vm->net);
+	objects_remove_threads(&vm->cfg);
 	qtest_free(vm->qtest);
 	loop_free(vm->main_loop);
 	pidfile_remove(&vm->pidfile);

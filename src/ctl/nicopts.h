@@ -14,6 +14,7 @@
 #define DEFAULT_NIC "virtio-net-pci"
 
 struct device;
+struct loop;
 
 struct planned {
 	struct opt_list list; /* as of -netdev or -device */
@@ -25,6 +26,12 @@ struct planned {
 	char *id;	       /* copy of the id, once it is known; NULL: none */
 	bool made;	       /* a netdev that exists */
 	struct device *device; /* that was made of it */
+
+	/* of a netdev: see placement.h */
+	unsigned joined; /* index of another one of its component; the last one's own. That one has what follows: */
+	const struct planned *wants; /* a device that wants a thread for the component; NULL: none */
+	bool together;		     /* all queues on one loop */
+	struct loop *loop;	     /* once it is needed */
 };
 
 struct net_plan {

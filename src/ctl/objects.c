@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 #include "ctl/cmdline.h"
+#include "ctl/pairs.h"
 #include "ctl/types.h"
 #include "object/creatable.h"
 
@@ -54,23 +55,57 @@ static void prefix(const struct object_item *item, struct error *err)
 		error_prefix(err, "-object ");
 }
 
-int objects_add(struct config *cfg, struct error *err)
+static bool is_thread(const struct object_item *item)
+{
+	const char *type = pair_peek(&item->list, "qom-type");
+
+	return item->made ? class_is_a(item->made->obj.class, "iothread") : type && !strcmp(type, "iothread");
+}
+
+static int add(struct config *cfg, bool threads, struct error *err)
 {
 	for (unsigned i = 0; i < cfg->n_objects; i++) {
-		cfg->object[i].made = creatable_add(&cfg->object[i].list, err);
-		if (!cfg->object[i].made) {
-			prefix(&cfg->object[i], err);
+		struct object_item *item = &cfg->object[i];
+
+		if (item->made || is_thread(item) != threads)
+			continue;
+		item->made = creatable_add(&item->list, err);
+		if (!item->made) {
+			prefix(item, err);
 			return -EINVAL;
 		}
 	}
 	return 0;
 }
 
-void objects_remove(struct config *cfg)
+static void remove_all(struct config *cfg, bool threads)
 {
 	for (unsigned i = cfg->n_objects; i-- > 0;) {
-		if (cfg->object[i].made)
-			creatable_del(cfg->object[i].made);
-		cfg->object[i].made = NULL;
+		struct object_item *item = &cfg->object[i];
+
+		if (!item->made || is_thread(item) != threads)
+			continue;
+		creatable_del(item->made);
+		item->made = NULL;
 	}
+}
+
+int objects_add_threads(struct config *cfg, struct error *err)
+{
+	return add(cfg, true, err);
+}
+
+int objects_add(struct config *cfg, struct error *err)
+{
+	return add(cfg, false, err);
+}
+
+void objects_remove(struct config *cfg)
+{
+	remove_all(cfg, false);
+}
+
+void objects_remove_threads(struct config *cfg)
+{
+	remove_all(cfg, true);
 }

@@ -5,7 +5,11 @@
 
 #include "ctl/options.h"
 
-/* Make all objects; they may refer to netdevs. Those that are made stay on an error: objects_remove() takes them. */
+/* Make the threads among the objects, which netdevs and devices may be placed on; and the last thing, take them down. */
+int objects_add_threads(struct config *cfg, struct error *err) __must_check;
+void objects_remove_threads(struct config *cfg);
+
+/* Make all others; they may refer to netdevs. Those that are made stay on an error: objects_remove() takes them. */
 int objects_add(struct config *cfg, struct error *err) __must_check;
 
 /* Take down what objects_add() made, last one first. */

@@ -32,6 +32,7 @@
 #include "net/filter_redirector.h"
 #include "object/creatable.h"
 #include "object/device.h"
+#include "object/iothread.h"
 #include "pci/pci.h"
 #include "virtio/virtio_pci.h"
 
@@ -39,6 +40,7 @@
 const struct type *const all_types[] = {
 	&type_object,
 	&type_user_creatable,
+	&type_iothread,
 	&type_netfilter,
 	&type_filter_buffer,
 	&type_filter_dump,
@@ -147,7 +149,6 @@ const struct unoffered unoffered_objects[] = {
 	{ "colo-compare", "there is no COLO: no second guest runs in step with the first" },
 	{ "filter-replay", "there is no record and replay; filter-dump writes frames down" },
 	{ "filter-rewriter", "there is no COLO: no second guest runs in step with the first" },
-	{ "iothread", "queues have a thread of their own" },
 	{ "memory-backend-file", "guest memory is anonymous; its size is -m's" },
 	{ "memory-backend-memfd", "guest memory is a memfd already; its size is -m's" },
 	{ "memory-backend-ram", "guest memory is made by -m" },

@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "ctl/objects.h"
 #include "ctl/pairs.h"
+#include "ctl/placement.h"
 #include "net/client.h"
 #include "net/netdev.h"
 #include "object/device.h"
@@ -22,12 +23,27 @@ static void netdev_prefix(const struct planned *p, bool typed, struct error *err
 		planned_prefix(p, err);
 }
 
-int wiring_add_netdevs(const struct net_plan *plan, struct loop *loop, struct error *err)
+struct netdev_placing {
+	struct netdev_place place;
+	const struct net_plan *plan;
+	const struct planned *netdev;
+	struct net_loops *loops;
+};
+
+static struct loop *loop_for(const struct netdev_place *p, unsigned queue, struct error *err)
+{
+	const struct netdev_placing *n = container_of(p, struct netdev_placing, place);
+
+	return placement_loop(n->plan, n->netdev, queue, n->loops, err);
+}
+
+int wiring_add_netdevs(const struct net_plan *plan, struct net_loops *loops, struct error *err)
 {
 	for (unsigned i = 0; i < plan->n_netdevs; i++) {
 		struct planned *p = &plan->netdev[i];
 		bool typed = pair_peek(&p->list, "type") != NULL;
-		int rc = netdev_add(&p->list, loop, err);
+		const struct netdev_placing n = { { loop_for }, plan, p, loops };
+		int rc = netdev_add(&p->list, &n.place, err);
 
 		if (rc < 0) {
 			netdev_prefix(p, typed, err);

@@ -3,8 +3,8 @@
 #ifndef CTL_WIRING_H
 #define CTL_WIRING_H
 
+#include "ctl/netloops.h"
 #include "ctl/nicopts.h"
-#include "loop/loop.h"
 
 /*
  * Types, drivers, ids, options and properties, as far as they can be judged before anything is made; -global's are put
@@ -12,8 +12,8 @@
  */
 int wiring_check(struct net_plan *plan, const struct config *cfg, struct error *err) __must_check;
 
-/* Make all netdevs on `loop`, or none. */
-int wiring_add_netdevs(const struct net_plan *plan, struct loop *loop, struct error *err) __must_check;
+/* Make all netdevs, each on the loops that placement.h gives it, or none. */
+int wiring_add_netdevs(const struct net_plan *plan, struct net_loops *loops, struct error *err) __must_check;
 
 /* Make all devices. Those that are made stay on an error: wiring_remove() takes them. */
 int wiring_add_devices(const struct net_plan *plan, const struct config *cfg, struct error *err) __must_check;

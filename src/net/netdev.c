@@ -50,8 +50,20 @@ static int unknown_type(const char *name, struct error *err)
 	return fail(err, EINVAL, "type=%.64s: there is no such backend; there are: %s", name, list);
 }
 
-/* Without a loop: only a trial. */
-static int create(const struct netdev_type *t, const char *id, struct opt_list *l, struct loop *loop, struct error *err)
+static int make(const struct netdev_type *t, const char *id, const void *opts, const struct netdev_place *place,
+		struct error *err)
+{
+	struct loop *loop;
+
+	if (t->create_queues)
+		return t->create_queues(id, opts, place, err);
+	loop = place->loop(place, 0, err);
+	return loop ? t->create(id, opts, loop, err) : -ENOMEM;
+}
+
+/* Without a place: only a trial. */
+static int create(const struct netdev_type *t, const char *id, struct opt_list *l, const struct netdev_place *place,
+		  struct error *err)
 {
 	const struct opt *const tables[] = { t->opts, NULL };
 	void *opts = calloc(1, MAX(t->opts_size, (size_t)1));
@@ -64,8 +76,8 @@ static int create(const struct netdev_type *t, const char *id, struct opt_list *
 		ret = opts_apply(t->opts, l, opts, true, err);
 	if (!ret)
 		ret = opts_reject_rest(l, tables, err);
-	if (!ret && loop)
-		ret = t->create(id, opts, loop, err);
+	if (!ret && place)
+		ret = make(t, id, opts, place, err);
 	opts_free(t->opts, opts);
 	free(opts);
 	return ret;
@@ -87,7 +99,7 @@ static int check_id(const char *id, struct error *err)
 	return 0;
 }
 
-static int add(struct opt_list *l, struct loop *loop, struct error *err)
+static int add(struct opt_list *l, const struct netdev_place *place, struct error *err)
 {
 	const char *name = opt_list_take(l, "type"), *id = opt_list_take(l, "id");
 	const struct netdev_type *t;
@@ -102,7 +114,7 @@ static int add(struct opt_list *l, struct loop *loop, struct error *err)
 		return fail(err, ENOTSUP, "type=%.64s is not offered: %s", name, t->unsupported);
 	ret = check_id(id, err);
 	if (!ret)
-		ret = create(t, id, l, loop, err);
+		ret = create(t, id, l, place, err);
 	if (ret && id)
 		error_prefix(err, "%.64s,id=%.64s: ", name, id);
 	else if (ret)
@@ -110,9 +122,27 @@ static int add(struct opt_list *l, struct loop *loop, struct error *err)
 	return ret;
 }
 
-int netdev_add(struct opt_list *l, struct loop *loop, struct error *err)
+int netdev_add(struct opt_list *l, const struct netdev_place *place, struct error *err)
 {
-	return add(l, loop, err);
+	return add(l, place, err);
+}
+
+struct one_loop {
+	struct netdev_place place;
+	struct loop *loop;
+};
+
+static struct loop *the_loop(const struct netdev_place *p, unsigned queue, struct error *err)
+{
+	(void)queue, (void)err;
+	return container_of(p, struct one_loop, place)->loop;
+}
+
+int netdev_add_on(struct opt_list *l, struct loop *loop, struct error *err)
+{
+	const struct one_loop one = { { the_loop }, loop };
+
+	return add(l, &one.place, err);
 }
 
 int netdev_check(const struct opt_list *l, struct error *err)

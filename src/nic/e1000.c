@@ -119,7 +119,7 @@ static int make(struct e1000 *e, struct error *err)
 	if (r < 0)
 		return r;
 	e->mac_taken = true;
-	e->loop = pci_place(&e->pci);
+	e->loop = nic_loop(e->prop.netdev, 0, pci_place(&e->pci));
 	e->client = (struct net_client){
 		.ops = &client_ops,
 		.kind = NET_KIND_NIC,

@@ -20,6 +20,20 @@ void nic_name_client(struct net_client *c, const char *label, const char *model)
 	}
 }
 
+static struct net_client *backend_of(const char *netdev, unsigned queue)
+{
+	struct net_client *c = net_client_find(netdev, queue);
+
+	return c && c->kind != NET_KIND_NIC ? c : NULL;
+}
+
+struct loop *nic_loop(const char *netdev, unsigned queue, struct loop *otherwise)
+{
+	const struct net_client *c = netdev ? backend_of(netdev, queue) : NULL;
+
+	return c ? c->loop : otherwise;
+}
+
 static int connect_to(struct net_client *c, const char *netdev, const char *label, struct error *err)
 {
 	struct net_client *backend;
@@ -29,8 +43,8 @@ static int connect_to(struct net_client *c, const char *netdev, const char *labe
 		log_warn("%s: netdev= is not given, nothing is connected to this NIC", label);
 		return 0;
 	}
-	backend = net_client_find(netdev, 0);
-	if (!backend || backend->kind == NET_KIND_NIC)
+	backend = backend_of(netdev, 0);
+	if (!backend)
 		return fail(err, ENOENT, "netdev=%s: there is no such network backend; add -netdev ...,id=%s", netdev,
 			    netdev);
 	r = net_connect(c, backend, err);

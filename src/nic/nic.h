@@ -16,4 +16,7 @@ void nic_name_client(struct net_client *c, const char *label, const char *model)
  */
 int nic_join(struct net_client *c, const char *netdev, const char *label, struct error *err) __must_check;
 
+/* The loop that runs queue `queue` of this backend; `otherwise` if it has no such queue. netdev may be NULL. Main. */
+struct loop *nic_loop(const char *netdev, unsigned queue, struct loop *otherwise);
+
 #endif

@@ -352,7 +352,7 @@ static int rtl_realize(struct pci_device *p, struct error *err)
 	struct rtl8139 *r = to_rtl8139(p);
 	int ret;
 
-	r->loop = pci_place(p);
+	r->loop = nic_loop(r->prop.netdev, 0, pci_place(p));
 	r->poll_fd = -1;
 	ret = make(r, err);
 	if (ret == 0)

@@ -12,6 +12,7 @@
 
 #include "nic/nic.h"
 #include "nic/virtio_net.h"
+#include "object/iothread.h"
 
 #define CTRL_QUEUE_SIZE 64
 #define SPEED_UNKNOWN	(-1)
@@ -408,10 +409,27 @@ static int check_props(struct virtio_net *n, struct error *err)
 	return check_later(n, err);
 }
 
+/* The loops of all queues: a pair's is that of what is wired to it. */
+static int choose_loops(const struct virtio_net *n, struct loop **loop, struct error *err)
+{
+	const char *thread = n->prop.iothread;
+	struct loop *own = thread ? iothread_loop(thread, err) : n->vdev.loop;
+
+	if (thread && !own)
+		return -ENOENT;
+	loop[0] = loop[1] = loop[2] = nic_loop(n->prop.netdev, 0, own);
+	if (thread && loop[0] != own)
+		return fail(err, EINVAL, "iothread=%s: netdev %s runs in another thread", thread, n->prop.netdev);
+	return 0;
+}
+
 static int make_queues(struct virtio_net *n, struct error *err)
 {
 	uint16_t size[] = { n->prop.rx_queue_size, n->prop.tx_queue_size, CTRL_QUEUE_SIZE };
-	int r = virtio_queues_init(&n->vdev, n->prop.ctrl_vq ? 3 : 2, size, NULL, err);
+	struct loop *loop[ARRAY_SIZE(size)];
+	int r = choose_loops(n, loop, err);
+
+	r = r ?: virtio_queues_init(&n->vdev, n->prop.ctrl_vq ? 3 : 2, size, loop, err);
 
 	if (r == 0 && n->prop.ctrl_vq)
 		n->ctrlq = &n->vdev.queue[2];
@@ -528,6 +546,8 @@ static const char *const tx_names[] = { "bh", "timer", NULL };
 
 static const struct opt props[] = {
 	PROP(netdev, "netdev", OPT_STR, .arg = "id", .help = "the network backend that it is connected to"),
+	PROP(iothread, "iothread", OPT_STR, .arg = "id",
+	     .help = "the thread that runs its queues and what is wired to it, an -object iothread; without it one is chosen"),
 	PROP(mac, "mac", OPT_MAC, .help = "its address; without it one from 52:54:00:12:34:56 on"),
 #define X(field, name, bit, text) PROP(field, name, OPT_BOOL, .def = "on", .help = text),
 	VNET_FEATURES(X)

@@ -155,7 +155,7 @@ struct virtio_net {
 		int32_t speed, bootindex, tx_burst;
 		uint32_t tx_timer, rsc_interval;
 		unsigned duplex, tx;
-		char *netdev;
+		char *netdev, *iothread;
 		struct mac_opt mac;
 	} prop;
 

@@ -88,7 +88,7 @@ int try_netdev(struct loop *loop, const char *netdev, struct error *err)
 	ret = opt_list_parse(netdev, "type", &l, err);
 	if (ret)
 		return ret;
-	ret = netdev_add(&l, loop, err);
+	ret = netdev_add_on(&l, loop, err);
 	opt_list_free(&l);
 	return ret;
 }

@@ -64,7 +64,7 @@ static void add_port(unsigned i)
 		 i == 4	   ? ",vlan-mode=trunk" :
 			     ",learning=on,vlan-mode=trunk");
 	assert_int_equal(opt_list_parse(text, "type", &l, &err), 0);
-	if (netdev_add(&l, loop, &err)) {
+	if (netdev_add_on(&l, loop, &err)) {
 		print_error("%s: %s\n", text, err.msg);
 		assert_true(false);
 	}

@@ -18,7 +18,7 @@ int try_port(const char *options, struct error *err)
 	int rc = opt_list_parse(options, "type", &l, err);
 
 	if (rc == 0)
-		rc = netdev_add(&l, loop, err);
+		rc = netdev_add_on(&l, loop, err);
 	opt_list_free(&l);
 	return rc;
 }

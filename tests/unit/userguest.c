@@ -91,7 +91,7 @@ static int add_netdev(struct loop *l, const char *options, struct error *err)
 	rc = opt_list_parse(text, "type", &list, err);
 	if (rc)
 		return rc;
-	rc = netdev_add(&list, l, err);
+	rc = netdev_add_on(&list, l, err);
 	opt_list_free(&list);
 	return rc;
 }
