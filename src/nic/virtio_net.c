@@ -237,6 +237,32 @@ static void vnet_stop(struct virtio_device *v, struct virtio_lane *l)
 		vnet_rx_stop(p);
 }
 
+/* What waits in the transmit ring goes with it, and so does a frame that waits for receive buffers. */
+static void vnet_queue_reset(struct virtio_device *v, struct virtio_queue *vq)
+{
+	struct virtio_net *n = to_virtio_net(v);
+	struct vnet_pair *p = &n->pair[vq->q.index / 2];
+
+	if (vq == n->ctrlq)
+		return;
+	if (vq == p->txq) {
+		vnet_tx_drop_waiting(p, NET_DROP_RESET);
+	} else {
+		if (p->rx.ready)
+			vnet_rx_stop(p);
+		vnet_rx_drop_held(p, NET_DROP_RESET);
+	}
+}
+
+static void vnet_queue_start(struct virtio_device *v, struct virtio_queue *vq)
+{
+	struct virtio_net *n = to_virtio_net(v);
+	struct vnet_pair *p = &n->pair[vq->q.index / 2];
+
+	if (vq != n->ctrlq && vq == p->rxq)
+		vnet_rx_start(p);
+}
+
 static void vnet_reset_lane(struct virtio_device *v, struct virtio_lane *l)
 {
 	struct virtio_net *n = to_virtio_net(v);
@@ -531,6 +557,8 @@ static void vnet_class_init(struct class *class)
 	c->stop = vnet_stop;
 	c->kick = vnet_kick;
 	c->broke = vnet_broke;
+	c->queue_reset = vnet_queue_reset;
+	c->queue_start = vnet_queue_start;
 	c->reset_lane = vnet_reset_lane;
 	c->reset = vnet_reset;
 }

@@ -143,8 +143,19 @@ static void queue_kicked(struct watch *w, uint32_t events)
 	virtio_class(v)->kick(v, vq);
 }
 
+/* A size that the ring may have: split ones have powers of two, whatever the options say (2.7). */
+static uint16_t size_offered(const struct virtio_device *v, uint16_t size)
+{
+	bool split = atomic_load(&v->status) & VIRTIO_CONFIG_S_FEATURES_OK && !virtio_has(v, VIRTIO_F_RING_PACKED);
+
+	while (split && size && !is_power_of_2(size))
+		size &= (uint16_t)(size - 1);
+	return size;
+}
+
 static void queue_reset(struct virtq *q)
 {
+	q->was_reset = false;
 	q->size = q->max_size;
 	q->vector = NO_VECTOR;
 	q->desc_gpa = q->driver_gpa = q->device_gpa = 0;
@@ -228,47 +239,39 @@ int virtio_queues_init(struct virtio_device *v, unsigned n, const uint16_t *max_
 	return 0;
 }
 
-void virtio_queue_enable(struct virtio_device *v, unsigned index)
-{
-	struct virtq *q;
-
-	if (index >= v->n_queues || atomic_load(&v->status) & VIRTIO_CONFIG_S_DRIVER_OK)
-		return;
-	q = &v->queue[index].q;
-	if (q->enabled)
-		return;
-	if (virtq_check(q, v->dma, virtio_has(v, VIRTIO_F_RING_PACKED)) < 0)
-		virtio_break(v, q, VIRTQ_FAULT_RING);
-	else
-		q->enabled = true;
-}
-
 /* ---- start and stop of a lane, on its loop ---- */
 
 #define for_each_queue(vq, l)                                                          \
 	for (vq = (l)->vdev->queue; vq < (l)->vdev->queue + (l)->vdev->n_queues; vq++) \
 		if (vq->lane == (l))
 
-static int map_rings(struct virtio_lane *l)
+static int map_ring(struct virtio_device *v, struct virtq *q)
 {
-	struct virtio_device *v = l->vdev;
 	const struct virtq_features f = {
 		.event_idx = virtio_has(v, VIRTIO_RING_F_EVENT_IDX),
 		.indirect = virtio_has(v, VIRTIO_RING_F_INDIRECT_DESC),
 		.packed = virtio_has(v, VIRTIO_F_RING_PACKED),
 		.in_order = virtio_has(v, VIRTIO_F_IN_ORDER),
 	};
+
+	if (!q->enabled || q->running)
+		return 0;
+	if (virtq_start(q, v->dma, &f, NULL) < 0) {
+		virtio_break(v, q, VIRTQ_FAULT_RING);
+		return -EFAULT;
+	}
+	return 0;
+}
+
+static int map_rings(struct virtio_lane *l)
+{
 	struct virtio_queue *vq;
 
 	for_each_queue(vq, l) {
-		struct virtq *q = &vq->q;
+		int r = map_ring(l->vdev, &vq->q);
 
-		if (!q->enabled || q->running)
-			continue;
-		if (virtq_start(q, v->dma, &f, NULL) < 0) {
-			virtio_break(v, q, VIRTQ_FAULT_RING);
-			return -EFAULT;
-		}
+		if (r < 0)
+			return r;
 	}
 	return 0;
 }
@@ -282,19 +285,26 @@ static void unwatch_queues(struct virtio_lane *l)
 }
 
 /* A queue whose kicks nobody hears would stand still, and the driver would never learn of it. */
+static int watch_queue(struct virtio_queue *vq)
+{
+	int r = vq->q.running ? watch_add(vq->lane->loop, &vq->watch, EPOLLIN | EPOLLET) : 0;
+
+	if (r < 0)
+		log_err("%s: queue %u: kicks cannot be watched: %s", virtio_label(vq->vdev), vq->q.index,
+			errno_str(-r));
+	return r;
+}
+
 static int watch_queues(struct virtio_lane *l)
 {
-	struct virtio_device *v = l->vdev;
 	struct virtio_queue *vq;
 
 	for_each_queue(vq, l) {
-		int r = vq->q.running ? watch_add(l->loop, &vq->watch, EPOLLIN | EPOLLET) : 0;
+		int r = watch_queue(vq);
 
 		if (r < 0) {
-			log_err("%s: queue %u: kicks cannot be watched: %s", virtio_label(v), vq->q.index,
-				errno_str(-r));
 			unwatch_queues(l);
-			virtio_break(v, &vq->q, VIRTQ_FAULT_HOST);
+			virtio_break(l->vdev, &vq->q, VIRTQ_FAULT_HOST);
 			return r;
 		}
 	}
@@ -370,6 +380,68 @@ static void visit_lanes(struct virtio_device *v, void (*fn)(void *lane))
 {
 	for (unsigned i = 0; i < v->n_lanes; i++)
 		loop_call(v->lane[i].loop, fn, &v->lane[i]);
+}
+
+/* ---- one queue alone ---- */
+
+/* Its lane goes on. The class drops what it has of the queue before that is forgotten. */
+static void queue_reset_on_loop(void *arg)
+{
+	struct virtio_queue *vq = arg;
+	struct virtio_device *v = vq->vdev;
+
+	if (vq->lane->running)
+		watch_del(&vq->watch);
+	if (virtio_class(v)->queue_reset)
+		virtio_class(v)->queue_reset(v, vq);
+	virtq_stop(&vq->q);
+	queue_reset(&vq->q);
+	vq->q.size = size_offered(v, vq->q.max_size);
+	vq->q.was_reset = true;
+}
+
+void virtio_queue_reset(struct virtio_device *v, unsigned index)
+{
+	if (index < v->n_queues && virtio_has(v, VIRTIO_F_RING_RESET) &&
+	    atomic_load(&v->status) & VIRTIO_CONFIG_S_FEATURES_OK)
+		loop_call(v->queue[index].lane->loop, queue_reset_on_loop, &v->queue[index]);
+}
+
+static void queue_start_on_loop(void *arg)
+{
+	struct virtio_queue *vq = arg;
+	struct virtio_device *v = vq->vdev;
+
+	if (!vq->lane->running || virtio_broken(v)) /* else it starts with its lane */
+		return;
+	if (map_ring(v, &vq->q) < 0)
+		return;
+	if (watch_queue(vq) < 0) {
+		virtio_break(v, &vq->q, VIRTQ_FAULT_HOST);
+		return;
+	}
+	if (virtio_class(v)->queue_start)
+		virtio_class(v)->queue_start(v, vq);
+	watch_again(&vq->watch);
+}
+
+void virtio_queue_enable(struct virtio_device *v, unsigned index)
+{
+	bool live = atomic_load(&v->status) & VIRTIO_CONFIG_S_DRIVER_OK;
+	struct virtq *q;
+
+	if (index >= v->n_queues)
+		return;
+	q = &v->queue[index].q;
+	if (q->enabled || (live && !q->was_reset))
+		return;
+	if (virtq_check(q, v->dma, virtio_has(v, VIRTIO_F_RING_PACKED)) < 0) {
+		virtio_break(v, q, VIRTQ_FAULT_RING);
+		return;
+	}
+	q->enabled = true;
+	if (live)
+		loop_call(v->queue[index].lane->loop, queue_start_on_loop, &v->queue[index]);
 }
 
 /* ---- start and stop of the device ---- */
@@ -449,14 +521,14 @@ uint8_t virtio_get_status(const struct virtio_device *v)
 	return atomic_load(&((struct virtio_device *)v)->status);
 }
 
-/* The sizes that may be read from now on are those of split rings, powers of two, whatever the options say (2.7). */
-static void offer_split_sizes(struct virtio_device *v)
+/* What rings there will be is known from now on. */
+static void offer_sizes(struct virtio_device *v)
 {
 	for (unsigned i = 0; i < v->n_queues; i++) {
 		struct virtq *q = &v->queue[i].q;
 
-		while (!q->enabled && !is_power_of_2(q->size) && q->size)
-			q->size &= (uint16_t)(q->size - 1);
+		if (!q->enabled && q->size == q->max_size)
+			q->size = size_offered(v, q->size);
 	}
 }
 
@@ -473,9 +545,9 @@ void virtio_set_status(struct virtio_device *v, uint8_t value)
 		new &= (uint8_t)~VIRTIO_CONFIG_S_FEATURES_OK;
 	if (!((old | new) & VIRTIO_CONFIG_S_FEATURES_OK))
 		new &= (uint8_t)~VIRTIO_CONFIG_S_DRIVER_OK;
-	if ((new &VIRTIO_CONFIG_S_FEATURES_OK) && !virtio_has(v, VIRTIO_F_RING_PACKED))
-		offer_split_sizes(v);
 	atomic_fetch_or(&v->status, new);
+	if (new &VIRTIO_CONFIG_S_FEATURES_OK)
+		offer_sizes(v);
 	if (new &VIRTIO_CONFIG_S_DRIVER_OK)
 		start(v);
 }
@@ -528,6 +600,10 @@ static int device_realized(struct device *d, struct error *err)
 		v->host_features |= BIT(VIRTIO_F_RING_PACKED);
 	if (v->in_order)
 		v->host_features |= BIT(VIRTIO_F_IN_ORDER);
+	if (v->queue_reset)
+		v->host_features |= BIT(VIRTIO_F_RING_RESET);
+	if (v->notification_data)
+		v->host_features |= BIT(VIRTIO_F_NOTIFICATION_DATA);
 	return 0;
 }
 
@@ -566,10 +642,12 @@ static const struct opt props[] = {
 	OPT_F(struct virtio_device, legacy_only[1], "notify_on_empty", OPT_BOOL, .def = "on",
 	      .help = "of the legacy interface only"),
 	OPT_F(struct virtio_device, queue_reset, "queue_reset", OPT_BOOL, .def = "on",
-	      .help = "accepted; reset of single queues is not offered yet"),
+	      .help = "offer the reset of single queues"),
 	OPT_F(struct virtio_device, packed, "packed", OPT_BOOL, .def = "off", .help = "offer packed rings"),
 	OPT_F(struct virtio_device, in_order, "in_order", OPT_BOOL, .def = "off",
 	      .help = "offer to use buffers in the order in which they were posted"),
+	OPT_F(struct virtio_device, notification_data, "notification_data", OPT_BOOL, .def = "off",
+	      .help = "offer kicks that say where the ring is; nothing is made of it"),
 	OPT_F(struct virtio_device, iommu_platform, "iommu_platform", OPT_BOOL, .def = "off",
 	      .help = "only off: addresses through an IOMMU"),
 	OPT_END,

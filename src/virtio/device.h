@@ -25,6 +25,11 @@
 
 #define VIRTIO_STATUS_NEEDS_RESET 0x40
 
+/* Not in the kernel's headers of Debian 12 (virtio 1.2, chapter 6). */
+#ifndef VIRTIO_F_NOTIFICATION_DATA
+#define VIRTIO_F_NOTIFICATION_DATA 38
+#endif
+
 struct virtio_device;
 
 /* What a transport does for the device; any thread. */
@@ -73,9 +78,8 @@ struct virtio_device {
 	uint64_t guest_features; /* what the driver wrote; negotiated once FEATURES_OK is set */
 
 	/* properties */
-	bool event_idx_ok, indirect_ok, packed, in_order;
+	bool event_idx_ok, indirect_ok, packed, in_order, queue_reset, notification_data;
 	bool legacy_only[2]; /* accepted: they say nothing about the modern interface */
-	bool queue_reset;    /* accepted: not offered yet */
 	bool iommu_platform; /* must be off */
 
 	_Atomic uint8_t status;
@@ -106,6 +110,13 @@ struct virtio_device_class {
 	void (*start)(struct virtio_device *v, struct virtio_lane *l);
 	void (*stop)(struct virtio_device *v, struct virtio_lane *l);
 	void (*kick)(struct virtio_device *v, struct virtio_queue *vq); /* on the queue's loop */
+	/*
+	 * One queue is reset (2.6.1), whether its lane runs or not: drop what is held of it, begin nothing with it. Later
+	 * it runs again, with rings of another size and place maybe, and is kicked once after; if that is while the lane
+	 * stands still there is only the lane's start. On the queue's loop; NULL: nothing to do.
+	 */
+	void (*queue_reset)(struct virtio_device *v, struct virtio_queue *vq);
+	void (*queue_start)(struct virtio_device *v, struct virtio_queue *vq);
 	/*
 	 * The device broke: drop what the lane holds, and begin nothing. On the lane's loop; maybe more than once, or
 	 * when a reset has come already.
@@ -167,8 +178,16 @@ void virtio_reset(struct virtio_device *v);
 uint8_t virtio_read_isr(struct virtio_device *v); /* clears; the transport then lowers its line */
 void virtio_config_read(struct virtio_device *v, unsigned off, unsigned size, uint8_t *out); /* beyond the end: 0 */
 void virtio_config_write(struct virtio_device *v, unsigned off, unsigned size, const uint8_t *in);
-/* Enable a configured queue (queue_enable = 1). Refused (and the device broken) if virtq_check() fails. */
+/*
+ * Enable a configured queue (queue_enable = 1). Refused (and the device broken) if virtq_check() fails. While the device
+ * runs only a queue that was reset alone is enabled; it runs when this returns.
+ */
 void virtio_queue_enable(struct virtio_device *v, unsigned index);
+/*
+ * Reset one queue (queue_reset = 1), if RING_RESET was negotiated: when this returns nothing of its rings or buffers is
+ * touched any more, and its configuration is that after a reset of the device. The other queues notice nothing.
+ */
+void virtio_queue_reset(struct virtio_device *v, unsigned index);
 /*
  * Stop touching guest memory, and go on, with the state kept: BAR moves, bus master bit, VM stop. While dma->on is
  * false resume leaves the device as it is: it goes on by the resume after DMA came back.

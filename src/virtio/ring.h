@@ -95,6 +95,7 @@ struct virtq {
 	uint16_t vector; /* MSI-X, or MSIX_NO_VECTOR */
 	uint64_t desc_gpa, driver_gpa, device_gpa;
 	bool enabled;
+	bool was_reset; /* alone, since the device was reset: it may be enabled again while the device runs */
 
 	/* run state: the queue's loop */
 	struct dma *dma;

@@ -5,7 +5,7 @@
  * Registers are reached by vCPUs under the control mutex of the PCI device. An access counts if it is of a field's
  * width at the field's place; any other reads as 0, writes nothing and is counted. What configures a queue is frozen
  * once the queue is enabled, and all queues are once DRIVER_OK is set; only the vectors stay open until DRIVER_OK, as
- * drivers set them after enabling.
+ * drivers set them after enabling. A queue that was reset alone is open until it is enabled again.
  *
  * Doorbells have an address for each queue, so the value written does not matter and the write becomes a signal to the
  * queue's eventfd. They are bound at the first DRIVER_OK: while a guest enumerates and sizes BARs there is nothing to
@@ -161,8 +161,8 @@ static uint32_t queue_read(struct virtio_pci *vp, uint64_t off, unsigned size)
 	case FIELD(VIRTIO_PCI_COMMON_Q_USEDLO, 4):
 	case FIELD(VIRTIO_PCI_COMMON_Q_USEDHI, 4):
 		return half(q->device_gpa, off);
-	case FIELD(VIRTIO_PCI_COMMON_Q_NDATA, 2): /* features that are not offered: */
-	case FIELD(VIRTIO_PCI_COMMON_Q_RESET, 2):
+	case FIELD(VIRTIO_PCI_COMMON_Q_NDATA, 2): /* a feature that is not offered */
+	case FIELD(VIRTIO_PCI_COMMON_Q_RESET, 2): /* a reset is complete when the write of 1 is */
 		return 0;
 	default:
 		refused(vp);
@@ -232,9 +232,13 @@ static void queue_write(struct virtio_pci *vp, uint64_t off, unsigned size, uint
 	struct virtq *q = selected(vp);
 	bool live = virtio_get_status(vp->vdev) & VIRTIO_CONFIG_S_DRIVER_OK;
 
-	if (q && !live && FIELD(off, size) == FIELD(VIRTIO_PCI_COMMON_Q_MSIX, 2))
+	bool alone = q && q->was_reset && !q->enabled;
+
+	if (q && (!live || alone) && FIELD(off, size) == FIELD(VIRTIO_PCI_COMMON_Q_MSIX, 2))
 		q->vector = valid_vector(vp, (uint16_t)value);
-	else if (q && !live && !q->enabled)
+	else if (q && value == 1 && FIELD(off, size) == FIELD(VIRTIO_PCI_COMMON_Q_RESET, 2))
+		virtio_queue_reset(vp->vdev, q->index);
+	else if (q && (!live || alone) && !q->enabled)
 		queue_write_ring(vp, q, off, size, value);
 	else
 		refused(vp);

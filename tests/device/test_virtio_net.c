@@ -1163,9 +1163,10 @@ static void expect_refused(const char *const *props, const char *text)
 
 static void test_properties(void **state)
 {
-	static const char *const off[] = { "csum=off",		"guest_tso4=off", "guest_tso6=off",
-					   "ctrl_vq=off",	"mrg_rxbuf=off",  "event_idx=off",
-					   "indirect_desc=off", "status=off",	  NULL };
+	static const char *const off[] = {
+		"csum=off",	 "guest_tso4=off",    "guest_tso6=off",	 "ctrl_vq=off", "mrg_rxbuf=off",
+		"event_idx=off", "indirect_desc=off", "queue_reset=off", "status=off",	NULL
+	};
 	static const char *const more[] = { "host_mtu=9000", "speed=10000", "duplex=full", "mac=52:54:00:ab:cd:ef",
 					    NULL };
 	struct virtio_net_config c;

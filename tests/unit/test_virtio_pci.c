@@ -1282,6 +1282,54 @@ static void storm_of_vcpus(void **state)
 	}
 }
 
+/* 4.1.4.3: a queue is reset by its register, set up anew and enabled, with its vector, while the device runs. */
+static void queue_reset(void **state)
+{
+	(void)state;
+	bring_up(true);
+	for (unsigned round = 1; round <= 3; round++) {
+		post(1, round);
+		kick(1);
+		settle();
+		assert_int_equal(take(1), round);
+		set(VIRTIO_PCI_COMMON_Q_SELECT, 1, 2);
+		set(VIRTIO_PCI_COMMON_Q_RESET, 2, 2); /* nothing but 1 resets */
+		set(VIRTIO_PCI_COMMON_Q_RESET, 0, 2);
+		assert_int_equal(get(VIRTIO_PCI_COMMON_Q_ENABLE, 2), 1);
+		set(VIRTIO_PCI_COMMON_Q_RESET, 1, 2);
+		assert_int_equal(get(VIRTIO_PCI_COMMON_Q_RESET, 2), 0);
+		assert_int_equal(get(VIRTIO_PCI_COMMON_Q_ENABLE, 2), 0);
+		assert_int_equal(get(VIRTIO_PCI_COMMON_Q_MSIX, 2), VIRTIO_MSI_NO_VECTOR);
+		assert_int_equal(get(VIRTIO_PCI_COMMON_Q_DESCLO, 4), 0);
+		post(1, 99);
+		kick(1);
+		settle();
+		assert_int_equal(used_idx(1), 1);
+		set(VIRTIO_PCI_COMMON_Q_MSIX, 2, 2);
+		assert_int_equal(get(VIRTIO_PCI_COMMON_Q_MSIX, 2), 2);
+		queue_setup(1);
+		set(VIRTIO_PCI_COMMON_Q_MSIX, 3, 2); /* frozen again */
+		assert_int_equal(get(VIRTIO_PCI_COMMON_Q_MSIX, 2), 2);
+		post(0, round); /* the other one has noticed nothing */
+		kick(0);
+		settle();
+		assert_int_equal(take(0), round);
+	}
+}
+
+/* A kick may be of any width: with NOTIFICATION_DATA it has 4 bytes (4.1.5.2). */
+static void wide_kicks(void **state)
+{
+	(void)state;
+	for (unsigned size = 1; size <= 8; size *= 2) {
+		bring_up(false);
+		post(1, size);
+		bench_write(b, g.notify + g.mult, 0x80050001, size);
+		settle();
+		assert_int_equal(take(1), size);
+	}
+}
+
 int main(void)
 {
 #define T(fn)  cmocka_unit_test_setup_teardown(fn, setup, teardown)
@@ -1307,6 +1355,8 @@ int main(void)
 		T(intx_shared),
 		T(config_window),
 		T(driver_in_a_window),
+		T(queue_reset),
+		T(wide_kicks),
 		TT(intx_under_traffic),
 		TT(reset_under_traffic),
 		TT(storm_of_vcpus),
