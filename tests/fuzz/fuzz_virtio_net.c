@@ -30,6 +30,7 @@ static struct bus bus;
 static struct virtio_device *dev;
 static struct virtio_net *nic;
 static uint16_t posted[3], next_desc[3];
+static bool wrap[3]; /* of packed rings: the driver's counter at next_desc */
 
 /* ---- the wire ---- */
 
@@ -66,10 +67,13 @@ static void *gpa_ptr(uint64_t gpa, size_t len)
 
 static void bring_up(void)
 {
-	uint64_t features = get(1) & 1 ? UINT64_MAX : get(8);
+	unsigned how = (unsigned)get(1);
+	uint64_t features = how & 1 ? UINT64_MAX : get(8);
 	uint16_t size = (uint16_t)(1u << get(1) % 9);
 
 	virtio_set_status(dev, 0);
+	if (!(how & 0x40))
+		features &= ~(BIT(VIRTIO_F_RING_PACKED) | BIT(VIRTIO_F_IN_ORDER));
 	features = (features & virtio_offered(dev)) | BIT(VIRTIO_F_VERSION_1);
 	virtio_set_features(dev, 0, (uint32_t)features);
 	virtio_set_features(dev, 1, (uint32_t)(features >> 32));
@@ -84,8 +88,29 @@ static void bring_up(void)
 		memset(gpa_ptr(RING(i) + AVAIL, 1), 0, 0xc00);
 		virtio_queue_enable(dev, i);
 		posted[i] = next_desc[i] = 0;
+		wrap[i] = true;
+		if (how & 0x40)
+			memset(gpa_ptr(RING(i), 1), 0, AVAIL);
 	}
 	virtio_set_status(dev, VIRTIO_CONFIG_S_FEATURES_OK | VIRTIO_CONFIG_S_DRIVER_OK);
+}
+
+static bool is_packed(void)
+{
+	return virtio_has(dev, VIRTIO_F_RING_PACKED);
+}
+
+/* The next descriptor of a packed ring; the chain's id is where it began. */
+static void put_packed(unsigned i, const struct virtq *q, const struct vring_desc *d, uint16_t id)
+{
+	struct vring_packed_desc *p = gpa_ptr(RING(i), 1);
+	unsigned mark = wrap[i] ? VRING_PACKED_DESC_F_AVAIL : VRING_PACKED_DESC_F_USED;
+
+	p[next_desc[i]] = (struct vring_packed_desc){ d->addr, d->len, id, (uint16_t)(d->flags | 1u << mark) };
+	if (++next_desc[i] >= q->size) {
+		next_desc[i] = 0;
+		wrap[i] = !wrap[i];
+	}
 }
 
 /* A chain, mostly well-formed, of pieces whose place, length and flags the input says. */
@@ -99,6 +124,7 @@ static void post_chain(void)
 	if (!is_power_of_2(q->size) || q->size > 256)
 		return;
 	mask = q->size - 1u;
+	next_desc[i] &= is_packed() ? mask : UINT16_MAX;
 	head = next_desc[i] & mask;
 	for (unsigned k = 0; k < n; k++) {
 		uint64_t gpa = BUFFERS + get(2) % (BLOCK - BUFFERS);
@@ -111,9 +137,15 @@ static void post_chain(void)
 			flags |= k + 1 < n ? VRING_DESC_F_NEXT : 0;
 			len += !len;
 		}
+		if (is_packed()) {
+			put_packed(i, q, &(struct vring_desc){ gpa, len, flags, 0 }, head);
+			continue;
+		}
 		d[next_desc[i] & mask] = (struct vring_desc){ gpa, len, flags, (uint16_t)((next_desc[i] + 1) & mask) };
 		next_desc[i]++;
 	}
+	if (is_packed())
+		return;
 	avail[2 + (posted[i] & mask)] = head;
 	avail[1] = ++posted[i];
 }
@@ -129,6 +161,14 @@ static void post_control(void)
 
 	for (unsigned i = 0; i < len; i++)
 		p[i] = (uint8_t)get(1);
+	if (is_packed()) {
+		const struct virtq *q = &dev->queue[dev->n_queues - 1].q;
+		uint16_t id = next_desc[2] &= 255;
+
+		put_packed(2, q, &(struct vring_desc){ BUFFERS, len, VRING_DESC_F_NEXT, 0 }, id);
+		put_packed(2, q, &(struct vring_desc){ BUFFERS + 127, 1, VRING_DESC_F_WRITE, 0 }, id);
+		return;
+	}
 	d[0] = (struct vring_desc){ BUFFERS, len, VRING_DESC_F_NEXT, 1 };
 	d[1] = (struct vring_desc){ BUFFERS + 127, 1, VRING_DESC_F_WRITE, 0 };
 	avail[2 + (posted[2] & mask)] = 0;
@@ -147,12 +187,17 @@ static void poke(void)
 }
 
 /* What a transport lets through: registers of a queue that is not enabled. */
+static void reset_queue(void)
+{
+	virtio_queue_reset(dev, (unsigned)get(1));
+}
+
 static void set_queue(void)
 {
 	unsigned i = get(1) % dev->n_queues;
 	struct virtq *q = &dev->queue[i].q;
 
-	if (q->enabled || virtio_get_status(dev) & VIRTIO_CONFIG_S_DRIVER_OK)
+	if (q->enabled || (virtio_get_status(dev) & VIRTIO_CONFIG_S_DRIVER_OK && !q->was_reset))
 		return;
 	q->size = (uint16_t)get(2);
 	q->desc_gpa = get(8);
@@ -236,6 +281,10 @@ static void operation(void)
 		virtio_set_status(dev, (uint8_t)get(1));
 		break;
 	case 10:
+		if (get(1) & 1) {
+			reset_queue();
+			break;
+		}
 		virtio_set_features(dev, (unsigned)get(1), (uint32_t)get(4));
 		break;
 	case 11:
@@ -265,6 +314,7 @@ static void open_device(void)
 	struct object *o = object_new("virtio-net-device", &err);
 
 	CHECK(o && object_set(o, "netdev", "wire", &err) == 0);
+	CHECK(object_set(o, "packed", "on", &err) == 0 && object_set(o, "in_order", "on", &err) == 0);
 	dev = to_virtio_device(to_device(o));
 	nic = to_virtio_net(dev);
 	dev->transport = &transport;
