@@ -163,7 +163,7 @@ static void retry(struct timer *timer)
 {
 	struct tap *t = container_of(timer, struct tap, retry);
 
-	if (t->lost && tap_dev_reattach(&t->dev) < 0) {
+	if (t->lost && (tap_dev_reattach(&t->dev) < 0 || tap_dev_enable(&t->dev) < 0)) {
 		rest(t);
 		return;
 	}
@@ -521,6 +521,11 @@ static void tap_quiesce(struct net_client *c)
 	timer_cancel(&t->tell);
 }
 
+static void tap_retire(struct net_client *c)
+{
+	tap_dev_disable(&to_tap(c)->dev);
+}
+
 static json_t *tap_describe(struct net_client *c)
 {
 	struct tap *t = to_tap(c);
@@ -560,6 +565,7 @@ static const struct net_client_ops tap_ops = {
 	.wake = tap_wake,
 	.start = tap_start,
 	.quiesce = tap_quiesce,
+	.retire = tap_retire,
 	.parted = tap_parted,
 	.set_offload = tap_set_offload,
 	.describe = tap_describe,

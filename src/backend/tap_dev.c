@@ -127,6 +127,15 @@ int tap_dev_enable(struct tap_dev *d)
 	return d->detached ? set_queue(d, true) : 0;
 }
 
+/* If the interface is gone: a new one is to begin like that. */
+void tap_dev_disable(struct tap_dev *d)
+{
+	if (!(d->flags & IFF_MULTI_QUEUE) || d->detached)
+		return;
+	set_queue(d, false);
+	d->detached = true;
+}
+
 /* What the descriptor is attached to. */
 static int learn(struct tap_dev *d, struct error *err)
 {

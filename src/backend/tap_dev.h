@@ -34,6 +34,8 @@ int tap_dev_open(struct tap_dev *d, const char *ifname, enum onoffauto vnet_hdr,
 		 struct error *err);
 /* Let the kernel use a detached queue; nothing to do for others. -errno. */
 int tap_dev_enable(struct tap_dev *d);
+/* Detach a queue, if the interface may have several; frames that wait in it are lost. */
+void tap_dev_disable(struct tap_dev *d);
 /* Take over an open tap: one that vwire was started with, or one that it was passed. It stays open on an error. */
 int tap_dev_adopt(struct tap_dev *d, int fd, int sndbuf, struct error *err);
 int tap_dev_take(struct tap_dev *d, int fd, int sndbuf, struct error *err);

@@ -30,7 +30,8 @@ struct planned {
 	/* of a netdev: see placement.h */
 	unsigned joined; /* index of another one of its component; the last one's own. That one has what follows: */
 	const struct planned *wants; /* a device that wants a thread for the component; NULL: none */
-	bool together;		     /* all queues on one loop */
+	bool apart;		     /* a device uses several queues: each on its own loop */
+	bool together;		     /* but a filter keeps them on one */
 	struct loop *loop;	     /* once it is needed */
 };
 

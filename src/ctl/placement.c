@@ -81,10 +81,14 @@ static int check_thread(const struct config *cfg, const struct planned *device, 
 
 static int place_device(const struct net_plan *plan, const struct planned *device, struct error *err)
 {
-	const char *thread = pair_peek(&device->list, "iothread");
+	const char *thread = pair_peek(&device->list, "iothread"), *mq = pair_peek(&device->list, "mq");
 	struct planned *netdev = netdev_of(plan, &device->list), *root = netdev ? root_of(plan, netdev) : NULL;
+	bool several;
 
-	if (!root || !thread)
+	if (!root)
+		return 0;
+	root->apart |= mq && parse_bool(mq, &several, NULL) == 0 && several;
+	if (!thread)
 		return 0;
 	if (root->wants && strcmp(pair_peek(&root->wants->list, "iothread"), thread))
 		return fail(err, EINVAL,
@@ -134,7 +138,7 @@ struct loop *placement_loop(const struct net_plan *plan, const struct planned *n
 	if (!root->loop)
 		root->loop = root->wants ? iothread_loop(pair_peek(&root->wants->list, "iothread"), err) :
 					   net_loops_deal(loops, err);
-	if (!queue || root->wants || root->together || !root->loop)
+	if (!queue || root->wants || !root->apart || root->together || !root->loop)
 		return root->loop;
 	return net_loops_deal(loops, err);
 }

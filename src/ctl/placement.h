@@ -4,7 +4,8 @@
  * lock: a netdev and its device, a hub with all ports and what they lead to, filters. The plan shows all of that before
  * anything is made.
  *
- * Queues behind the first of a netdev with several have wires of their own, and so a loop of their own. Main thread.
+ * Queues behind the first of a netdev with several have wires of their own, and so a loop of their own if the device
+ * uses them. Main thread.
  */
 #ifndef CTL_PLACEMENT_H
 #define CTL_PLACEMENT_H

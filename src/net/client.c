@@ -319,6 +319,20 @@ void net_quiesce(struct net_client *c)
 	loop_call(c->loop, quiesce, c);
 }
 
+static void retire(void *arg)
+{
+	struct net_client *end = net_far_end(arg);
+
+	quiesce(arg);
+	if (end && end->ops->retire)
+		end->ops->retire(end);
+}
+
+void net_retire(struct net_client *c)
+{
+	loop_call(c->loop, retire, c);
+}
+
 /* ---- filters: into a wire and out again ---- */
 
 struct splice {

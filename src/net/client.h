@@ -93,6 +93,8 @@ struct net_client_ops {
 	void (*start)(struct net_client *c); /* on the loop: the peer is there, data may flow */
 	void (*quiesce)(
 		struct net_client *c); /* on the loop: touch nothing until start; nothing is in flight on return */
+	void (*retire)(
+		struct net_client *c); /* on the loop, quiesced: one queue of several that is not used until start */
 	void (*parted)(struct net_client *c); /* on the loop: the peer is gone; what was held for it is to be dropped */
 	/*
 	 * The peer now takes `takes`: give no more than that from now on. Returns what the client may give from now on;
@@ -180,6 +182,11 @@ void net_extract(struct net_client *near);
 /* Let data flow (both ends), or stop it: on return nothing is in flight. Main or vCPU thread; waits for the loop. */
 void net_start(struct net_client *c);
 void net_quiesce(struct net_client *c);
+/*
+ * The same, and the other end's queue, which is one of several, is not used until net_start(): what would go to it goes
+ * to others.
+ */
+void net_retire(struct net_client *c);
 
 /* Link: own flag of `c`; both ends are told by link_changed. */
 void net_set_link(struct net_client *c, bool up);

@@ -50,6 +50,20 @@ static int unknown_type(const char *name, struct error *err)
 	return fail(err, EINVAL, "type=%.64s: there is no such backend; there are: %s", name, list);
 }
 
+/* Several queues are asked for, of a kind that has one. */
+static int check_queues(const struct netdev_type *t, const struct opt_list *l, struct error *err)
+{
+	for (unsigned i = 0; i < l->n; i++) {
+		const struct opt_pair *p = &l->v[i];
+
+		if (!p->taken && !strcmp(p->key, "queues") && strcmp(p->value, "1"))
+			return fail(err, ENOTSUP,
+				    "queues=%.64s: %s has one queue; leave it out, or use tap, which may have several",
+				    p->value, t->name);
+	}
+	return 0;
+}
+
 static int make(const struct netdev_type *t, const char *id, const void *opts, const struct netdev_place *place,
 		struct error *err)
 {
@@ -74,6 +88,8 @@ static int create(const struct netdev_type *t, const char *id, struct opt_list *
 	ret = opts_defaults(t->opts, opts, err);
 	if (!ret)
 		ret = opts_apply(t->opts, l, opts, true, err);
+	if (!ret)
+		ret = check_queues(t, l, err);
 	if (!ret)
 		ret = opts_reject_rest(l, tables, err);
 	if (!ret && place)

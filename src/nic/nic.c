@@ -43,7 +43,7 @@ static int connect_to(struct net_client *c, const char *netdev, const char *labe
 		log_warn("%s: netdev= is not given, nothing is connected to this NIC", label);
 		return 0;
 	}
-	backend = backend_of(netdev, 0);
+	backend = backend_of(netdev, c->queue);
 	if (!backend)
 		return fail(err, ENOENT, "netdev=%s: there is no such network backend; add -netdev ...,id=%s", netdev,
 			    netdev);

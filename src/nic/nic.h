@@ -11,7 +11,7 @@
  */
 void nic_name_client(struct net_client *c, const char *label, const char *model);
 /*
- * Add a client and connect it to the backend of that name; NULL: warned of, nothing is connected. -ENOENT: there is none;
+ * Add a client and connect it to the queue of that backend that is its own; NULL: warned of, nothing is connected. -ENOENT: there is none;
  * -EBUSY: it has another peer. On an error it is not added. net_start() is still to be called.
  */
 int nic_join(struct net_client *c, const char *netdev, const char *label, struct error *err) __must_check;

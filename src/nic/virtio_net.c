@@ -10,12 +10,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/log.h"
 #include "nic/nic.h"
 #include "nic/virtio_net.h"
 #include "object/iothread.h"
 
-#define CTRL_QUEUE_SIZE 64
-#define SPEED_UNKNOWN	(-1)
+#define SPEED_UNKNOWN (-1)
 
 enum {
 	DUPLEX_UNSET,
@@ -84,6 +84,7 @@ static const struct {
 	{ VIRTIO_NET_F_CTRL_VLAN, BIT(VIRTIO_NET_F_CTRL_VQ) },
 	{ VIRTIO_NET_F_GUEST_ANNOUNCE, BIT(VIRTIO_NET_F_CTRL_VQ) },
 	{ VIRTIO_NET_F_CTRL_MAC_ADDR, BIT(VIRTIO_NET_F_CTRL_VQ) },
+	{ VIRTIO_NET_F_MQ, BIT(VIRTIO_NET_F_CTRL_VQ) },
 	{ VIRTIO_NET_F_RSS, BIT(VIRTIO_NET_F_CTRL_VQ) },
 };
 
@@ -110,6 +111,7 @@ static uint64_t offered_features(const struct virtio_net *n)
 #define X(field, name, bit, help) f |= n->prop.field ? BIT(bit) : 0;
 	VNET_FEATURES(X)
 #undef X
+	f |= n->prop.mq ? BIT(VIRTIO_NET_F_MQ) : 0;
 	f |= n->prop.rss ? BIT(VIRTIO_NET_F_RSS) : 0;
 	f |= n->prop.hash ? BIT(VIRTIO_NET_F_HASH_REPORT) : 0;
 	if (n->prop.host_mtu)
@@ -119,6 +121,11 @@ static uint64_t offered_features(const struct virtio_net *n)
 	if (!n->prop.ctrl_vq)
 		f &= ~USELESS_WITHOUT_CTRL_VQ;
 	return f & ~dangling(f);
+}
+
+static void vnet_features_changed(struct virtio_device *v)
+{
+	vnet_mq_arrange(to_virtio_net(v));
 }
 
 static bool vnet_validate(struct virtio_device *v, uint64_t features)
@@ -138,6 +145,8 @@ static size_t config_len(uint64_t features)
 		return offsetof(struct virtio_net_config, duplex) + 1;
 	if (features & BIT(VIRTIO_NET_F_MTU))
 		return offsetof(struct virtio_net_config, speed);
+	if (features & BIT(VIRTIO_NET_F_MQ))
+		return offsetof(struct virtio_net_config, mtu);
 	return offsetof(struct virtio_net_config, max_virtqueue_pairs);
 }
 
@@ -171,7 +180,7 @@ void vnet_break(struct virtio_net *n, struct virtio_queue *vq, enum virtq_fault 
 /* The pairs that a lane serves. */
 #define for_each_pair(p, n, l)                                              \
 	for (p = (n)->pair; (n)->pair && p < (n)->pair + (n)->n_pairs; p++) \
-		if (p->rxq->lane == (l))
+		if (p->lane == (l))
 
 static void vnet_broke(struct virtio_device *v, struct virtio_lane *l)
 {
@@ -185,17 +194,25 @@ static void vnet_broke(struct virtio_device *v, struct virtio_lane *l)
 	}
 }
 
+/* NULL: it is the control queue, or would be if the driver knew of several pairs. */
+static struct vnet_pair *pair_of(const struct virtio_net *n, const struct virtio_queue *vq)
+{
+	unsigned i = vq->q.index / 2;
+
+	return vq == n->ctrlq || i >= n->n_pairs ? NULL : &n->pair[i];
+}
+
 static void vnet_kick(struct virtio_device *v, struct virtio_queue *vq)
 {
 	struct virtio_net *n = to_virtio_net(v);
-	unsigned i = vq->q.index;
+	struct vnet_pair *p = pair_of(n, vq);
 
-	if (vq == n->ctrlq)
+	if (!p && vq == n->ctrlq)
 		vnet_ctrl_kick(n);
-	else if (i & 1)
-		vnet_tx_kick(&n->pair[i / 2]);
-	else
-		vnet_rx_kick(&n->pair[i / 2]);
+	else if (p && vq == p->txq)
+		vnet_tx_kick(p);
+	else if (p)
+		vnet_rx_kick(p);
 }
 
 static void vnet_ready(struct virtio_device *v)
@@ -203,6 +220,7 @@ static void vnet_ready(struct virtio_device *v)
 	struct virtio_net *n = to_virtio_net(v);
 
 	n->filter.vlan_on = vnet_has(n, VIRTIO_NET_F_CTRL_VLAN);
+	n->takes = vnet_guest_offloads(v->guest_features);
 }
 
 /* What the driver has changed since it was ready survives a quiesce: what the features say is set only once. */
@@ -213,10 +231,11 @@ static void pair_start(struct vnet_pair *p)
 	if (!p->negotiated) {
 		p->hdr_len = vnet_hdr_len(features);
 		p->sends = host_offloads(features);
-		net_takes_changed(&p->client, vnet_guest_offloads(features));
+		vnet_mq_start_pair(p);
 	}
 	p->negotiated = true;
-	vnet_rx_start(p);
+	if (p->active)
+		vnet_rx_start(p);
 }
 
 static void vnet_start(struct virtio_device *v, struct virtio_lane *l)
@@ -235,15 +254,19 @@ static void vnet_stop(struct virtio_device *v, struct virtio_lane *l)
 
 	for_each_pair(p, n, l)
 		vnet_rx_stop(p);
+	if (l == n->pair->lane)
+		vnet_ctrl_stop(n);
 }
 
 /* What waits in the transmit ring goes with it, and so does a frame that waits for receive buffers. */
 static void vnet_queue_reset(struct virtio_device *v, struct virtio_queue *vq)
 {
 	struct virtio_net *n = to_virtio_net(v);
-	struct vnet_pair *p = &n->pair[vq->q.index / 2];
+	struct vnet_pair *p = pair_of(n, vq);
 
 	if (vq == n->ctrlq)
+		vnet_ctrl_forget(n);
+	if (!p)
 		return;
 	if (vq == p->txq) {
 		vnet_tx_drop_waiting(p, NET_DROP_RESET);
@@ -256,10 +279,9 @@ static void vnet_queue_reset(struct virtio_device *v, struct virtio_queue *vq)
 
 static void vnet_queue_start(struct virtio_device *v, struct virtio_queue *vq)
 {
-	struct virtio_net *n = to_virtio_net(v);
-	struct vnet_pair *p = &n->pair[vq->q.index / 2];
+	struct vnet_pair *p = pair_of(to_virtio_net(v), vq);
 
-	if (vq != n->ctrlq && vq == p->rxq)
+	if (p && vq == p->rxq && p->active)
 		vnet_rx_start(p);
 }
 
@@ -271,6 +293,7 @@ static void vnet_reset_lane(struct virtio_device *v, struct virtio_lane *l)
 	for_each_pair(p, n, l) {
 		vnet_tx_drop_waiting(p, NET_DROP_RESET);
 		vnet_rx_drop_held(p, NET_DROP_RESET);
+		vnet_mq_reset_pair(p);
 		p->negotiated = false;
 	}
 }
@@ -281,6 +304,8 @@ static void vnet_reset(struct virtio_device *v)
 
 	rx_filter_reset(&n->filter, n->prop.mac.addr);
 	vnet_rss_reset(&n->rss);
+	vnet_mq_reset(n);
+	vnet_mq_arrange(n);
 	atomic_store(&n->mac, n->filter.mac);
 	atomic_fetch_and(&n->status, VIRTIO_NET_S_LINK_UP);
 }
@@ -314,6 +339,8 @@ static void client_link_changed(struct net_client *c, bool up)
 	struct virtio_net *n = to_pair(c)->net;
 	uint16_t old;
 
+	if (c->queue) /* the pairs' wires go the same way */
+		return;
 	if (up)
 		old = atomic_fetch_or(&n->status, VIRTIO_NET_S_LINK_UP);
 	else
@@ -375,15 +402,20 @@ static int pair_init(struct virtio_net *n, unsigned i, struct error *err)
 	p->net = n;
 	p->rxq = &n->vdev.queue[2 * i];
 	p->txq = &n->vdev.queue[2 * i + 1];
+	p->lane = p->rxq->lane;
+	vnet_mq_init_pair(p);
 	p->client = (struct net_client){
 		.ops = &client_ops,
 		.kind = NET_KIND_NIC,
 		.queue = i,
-		.loop = p->rxq->lane->loop,
+		.loop = p->lane->loop,
 		.gives = host_offloads(n->vdev.host_features),
 		.max_frame = NET_FRAME_MAX,
 	};
-	nic_name_client(&p->client, virtio_label(&n->vdev), model(n));
+	if (i)
+		memcpy(p->client.name, n->pair->client.name, sizeof(p->client.name));
+	else
+		nic_name_client(&p->client, virtio_label(&n->vdev), model(n));
 	p->tx.batch.iov = p->tx.iov;
 	p->tx.flat = malloc(NET_FRAME_MAX);
 	if (!p->tx.flat || vnet_rx_init(p) < 0)
@@ -403,7 +435,6 @@ static int check_later(const struct virtio_net *n, struct error *err)
 		bool on;
 		const char *name;
 	} later[] = {
-		{ n->prop.mq, "mq" },
 		{ n->prop.rsc_ext, "guest_rsc_ext" },
 		{ n->prop.failover, "failover" },
 	};
@@ -435,7 +466,20 @@ static int check_props(struct virtio_net *n, struct error *err)
 	return check_later(n, err);
 }
 
-/* The loops of all queues: a pair's is that of what is wired to it. */
+/* Pairs: as many as the netdev has queues, if the driver is to know of them. */
+static unsigned count_pairs(const struct virtio_net *n)
+{
+	unsigned pairs = 1;
+
+	while (n->prop.mq && n->prop.netdev && pairs < VNET_PAIRS_MAX && nic_loop(n->prop.netdev, pairs, NULL))
+		pairs++;
+	if (n->prop.mq && n->prop.netdev && pairs == 1)
+		log_warn("%s: mq=on: netdev %s has one queue, so there is one pair; a tap with queues=N has more",
+			 virtio_label(&n->vdev), n->prop.netdev);
+	return pairs;
+}
+
+/* A pair's loop is that of what is wired to it; the control queue's the first pair's. */
 static int choose_loops(const struct virtio_net *n, struct loop **loop, struct error *err)
 {
 	const char *thread = n->prop.iothread;
@@ -443,7 +487,9 @@ static int choose_loops(const struct virtio_net *n, struct loop **loop, struct e
 
 	if (thread && !own)
 		return -ENOENT;
-	loop[0] = loop[1] = loop[2] = nic_loop(n->prop.netdev, 0, own);
+	for (unsigned i = 0; i < n->n_pairs; i++)
+		loop[2 * i] = loop[2 * i + 1] = nic_loop(n->prop.netdev, i, own);
+	loop[2 * n->n_pairs] = loop[0];
 	if (thread && loop[0] != own)
 		return fail(err, EINVAL, "iothread=%s: netdev %s runs in another thread", thread, n->prop.netdev);
 	return 0;
@@ -451,15 +497,15 @@ static int choose_loops(const struct virtio_net *n, struct loop **loop, struct e
 
 static int make_queues(struct virtio_net *n, struct error *err)
 {
-	uint16_t size[] = { n->prop.rx_queue_size, n->prop.tx_queue_size, CTRL_QUEUE_SIZE };
+	unsigned queues = 2 * n->n_pairs;
+	uint16_t size[2 * VNET_PAIRS_MAX + 1];
 	struct loop *loop[ARRAY_SIZE(size)];
 	int r = choose_loops(n, loop, err);
 
-	r = r ?: virtio_queues_init(&n->vdev, n->prop.ctrl_vq ? 3 : 2, size, loop, err);
-
-	if (r == 0 && n->prop.ctrl_vq)
-		n->ctrlq = &n->vdev.queue[2];
-	return r;
+	for (unsigned i = 0; i < queues; i++)
+		size[i] = i & 1 ? n->prop.tx_queue_size : n->prop.rx_queue_size;
+	size[queues] = VNET_CTRL_QUEUE_SIZE;
+	return r ?: virtio_queues_init(&n->vdev, queues + n->prop.ctrl_vq, size, loop, err);
 }
 
 static void vnet_unmake(struct virtio_net *n)
@@ -483,7 +529,7 @@ static int vnet_make(struct virtio_net *n, struct error *err)
 	if (r < 0)
 		return r;
 	n->mac_taken = true;
-	n->n_pairs = 1;
+	n->n_pairs = count_pairs(n);
 	n->pair = calloc(n->n_pairs, sizeof(*n->pair));
 	if (!n->pair)
 		return fail(err, ENOMEM, "no memory for %u queue pairs", n->n_pairs);
@@ -493,13 +539,25 @@ static int vnet_make(struct virtio_net *n, struct error *err)
 	return r;
 }
 
+static void disconnect(struct virtio_net *n, unsigned pairs)
+{
+	while (pairs--)
+		net_client_remove(&n->pair[pairs].client);
+}
+
+/* The first pair is active from the beginning, others when the driver says so. */
 static int vnet_connect(struct virtio_net *n, struct error *err)
 {
 	struct net_client *c = &n->pair[0].client;
-	int r = nic_join(c, n->prop.netdev, virtio_label(&n->vdev), err);
 
-	if (r < 0)
-		return r;
+	for (unsigned i = 0; i < n->n_pairs; i++) {
+		int r = nic_join(&n->pair[i].client, n->prop.netdev, virtio_label(&n->vdev), err);
+
+		if (r < 0) {
+			disconnect(n, i);
+			return r;
+		}
+	}
 	atomic_store(&n->status, net_link_up(c) ? VIRTIO_NET_S_LINK_UP : 0);
 	net_start(c);
 	return 0;
@@ -515,6 +573,7 @@ static int vnet_realize(struct virtio_device *v, struct error *err)
 	v->config_len = config_len(v->host_features);
 	r = vnet_make(n, err);
 	if (r == 0) {
+		vnet_ctrl_init(n);
 		vnet_reset(v);
 		r = vnet_connect(n, err);
 	}
@@ -527,7 +586,7 @@ static void vnet_unrealize(struct virtio_device *v)
 {
 	struct virtio_net *n = to_virtio_net(v);
 
-	net_client_remove(&n->pair[0].client);
+	disconnect(n, n->n_pairs);
 	vnet_unmake(n);
 }
 
@@ -550,6 +609,7 @@ static void vnet_class_init(struct class *class)
 	c->dev.category = "network";
 	c->realize = vnet_realize;
 	c->unrealize = vnet_unrealize;
+	c->features_changed = vnet_features_changed;
 	c->validate = vnet_validate;
 	c->config_read = vnet_config_read;
 	c->ready = vnet_ready;
@@ -597,7 +657,7 @@ static const struct opt props[] = {
 	PROP(tx_burst, "x-txburst", OPT_INT, .min = 1, .max = INT32_MAX, .def = "256",
 	     .help = "accepted; nothing depends on it"),
 	PROP(rsc_interval, "rsc_interval", OPT_UINT, .def = "300000", .help = "accepted; nothing depends on it yet"),
-	LATER(mq, "mq"),
+	PROP(mq, "mq", OPT_BOOL, .def = "off", .help = "a pair of queues for each queue of the netdev"),
 	PROP(rss, "rss", OPT_BOOL, .def = "off", .help = "receive-side scaling: the guest says which flow goes where"),
 	PROP(hash, "hash", OPT_BOOL, .def = "off", .help = "the guest is told each frame's hash"),
 	HASH_TYPE(0, "hash-ipv4", "addresses of IPv4"),

@@ -6,10 +6,10 @@
  *	virtio_net_tx.c		guest to wire
  *	virtio_net_rx.c		wire to guest
  *	virtio_net_ctrl.c	control queue
+ *	virtio_net_mq.c		several pairs
  *	virtio_net_rss.c	receive-side scaling and hash report
  *
- * A pair is a receive and a transmit queue with a net client of its own. There is one pair now; all that belongs to a
- * queue is in struct vnet_pair, so that several are a longer array. A pair belongs to its queues' loop while the device
+ * A pair is a receive and a transmit queue with a net client of its own, the peer of one queue of the netdev. A pair belongs to its queues' loop while the device
  * runs; all else but the properties to the first pair's, which serves the control queue too.
  */
 #ifndef NIC_VIRTIO_NET_H
@@ -31,6 +31,9 @@
 	(BIT(VIRTIO_NET_F_GUEST_CSUM) | BIT(VIRTIO_NET_F_GUEST_TSO4) | BIT(VIRTIO_NET_F_GUEST_TSO6) | \
 	 BIT(VIRTIO_NET_F_GUEST_ECN) | BIT(VIRTIO_NET_F_GUEST_UFO) | BIT(VIRTIO_NET_F_GUEST_USO4) |   \
 	 BIT(VIRTIO_NET_F_GUEST_USO6))
+
+#define VNET_CTRL_QUEUE_SIZE 64
+#define VNET_PAIRS_MAX	     256
 
 /* Room for a batch of ordinary chains, and always for one of the longest. */
 #define VNET_TX_IOV (VIRTQ_CHAIN_MAX + 1024)
@@ -105,10 +108,20 @@ struct vnet_pair {
 	struct net_client client; /* first: see to_pair() */
 	struct virtio_net *net;
 	struct virtio_queue *rxq, *txq;
-	bool quiet;	  /* by the net core: between quiesce and start */
-	bool negotiated;  /* what follows from the features is in force */
-	unsigned hdr_len; /* of the header in front of each frame: follows from the features, as the next */
-	uint32_t sends;	  /* NET_OFF_* that the guest negotiated for what it sends */
+	struct virtio_lane *lane; /* theirs, if the driver knows of the pair */
+	bool quiet;		  /* by the net core: between quiesce and start */
+	bool active;		  /* the driver uses the pair: see virtio_net_mq.c */
+	/* what the driver configured: the device's, or a copy if that is another loop's */
+	const struct rx_filter *filter;
+	const struct vnet_rss *rss;
+	struct {
+		struct rx_filter filter;
+		struct vnet_rss rss;
+	} copy;
+	struct post adopt, adopted; /* to the pair's loop and back */
+	bool negotiated;	    /* what follows from the features is in force */
+	unsigned hdr_len;	    /* of the header in front of each frame: follows from the features, as the next */
+	uint32_t sends;		    /* NET_OFF_* that the guest negotiated for what it sends */
 	struct vnet_tx tx;
 	struct vnet_rx rx;
 };
@@ -147,9 +160,9 @@ struct virtio_net {
 #define X(field, name, bit, help) bool field;
 		VNET_FEATURES(X)
 #undef X
-		bool gso, mtu_bypass;	    /* accepted, nothing depends on them */
-		bool mq, rsc_ext, failover; /* must be off */
-		bool rss, hash;
+		bool gso, mtu_bypass;	/* accepted, nothing depends on them */
+		bool rsc_ext, failover; /* must be off */
+		bool mq, rss, hash;
 		enum onoffauto hash_type[9]; /* by VIRTIO_NET_HASH_REPORT_*, less one */
 		uint16_t rx_queue_size, tx_queue_size, host_mtu;
 		int32_t speed, bootindex, tx_burst;
@@ -161,9 +174,20 @@ struct virtio_net {
 
 	_Atomic uint64_t mac;	 /* mac_key(): what the config space shows */
 	_Atomic uint16_t status; /* VIRTIO_NET_S_* */
-	/* What the driver configured of its receiving; offloads are in the clients' `takes`. */
+	/* What the driver configured of its receiving. While a command is under way it does not change. */
 	struct rx_filter filter;
 	struct vnet_rss rss;
+	uint32_t takes;		    /* NET_OFF_* */
+	unsigned pairs_set, active; /* pairs, by VQ_PAIRS_SET; from the first on */
+	struct {
+		bool busy;	  /* a command was carried out and is not answered yet */
+		bool forgotten;	  /* nor will it be: its queue was reset */
+		unsigned telling; /* pairs that have not adopted it yet */
+		uint16_t head;	  /* its chain, and what was written to it */
+		uint32_t written;
+		uint64_t due; /* VM's clock: when all changes of the pairs' number have been paid for */
+		struct timer late;
+	} ctrl;
 
 	bool mac_taken; /* from the table of addresses in use */
 	unsigned n_pairs;
@@ -188,7 +212,7 @@ static inline bool vnet_has(const struct virtio_net *n, unsigned bit)
 
 static inline bool vnet_running(const struct vnet_pair *p)
 {
-	return p->rxq->lane->running && !virtio_broken(&p->net->vdev);
+	return p->lane->running && !virtio_broken(&p->net->vdev);
 }
 
 /*
@@ -242,8 +266,20 @@ void vnet_rss_reset(struct vnet_rss *r);
  */
 unsigned vnet_rss_pair(const struct vnet_rss *r, unsigned report, uint32_t hash);
 
-/* ---- virtio_net_ctrl.c; loop ---- */
+/* ---- virtio_net_ctrl.c; v->loop ---- */
+void vnet_ctrl_init(struct virtio_net *n);
 void vnet_ctrl_kick(struct virtio_net *n);
+void vnet_ctrl_stop(struct virtio_net *n);
+void vnet_ctrl_forget(struct virtio_net *n); /* the queue was reset alone */
+
+/* ---- virtio_net_mq.c ---- */
+void vnet_mq_init_pair(struct vnet_pair *p);  /* lane is set; main */
+void vnet_mq_start_pair(struct vnet_pair *p); /* first start behind DRIVER_OK; the pair's loop */
+void vnet_mq_reset_pair(struct vnet_pair *p); /* the pair's loop */
+void vnet_mq_reset(struct virtio_net *n);     /* the device's part; v->loop */
+void vnet_mq_arrange(struct virtio_net *n);   /* the queues as by guest_features; nothing runs */
+bool vnet_mq_tell(struct virtio_net *n);      /* a command was carried out; true: not all pairs know yet. v->loop */
+uint64_t vnet_mq_answer_at(const struct virtio_net *n); /* VM's clock: no answer to it before */
 
 /* For the table of types. */
 extern const struct type type_virtio_net;

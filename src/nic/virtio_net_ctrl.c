@@ -6,6 +6,9 @@
  * A command is read through a cursor that passes each byte once, its length is checked before its data is looked at,
  * and what it sets is replaced when all of it was found good: a command that is refused changes nothing. A chain that
  * is no command at all breaks the device.
+ *
+ * One that was carried out is answered when all pairs have adopted what it set (virtio_net_mq.c); the answer is in place
+ * by then, and only its used entry is missing. A kick, or the last pair that adopts, goes on from there.
  */
 #include <errno.h>
 
@@ -133,10 +136,7 @@ static bool offloads_command(struct virtio_net *n, uint8_t what, struct vnet_cmd
 	bits = le64toh(bits);
 	if (bits & ~(n->vdev.guest_features & VNET_GUEST_OFFLOADS))
 		return false;
-	for (unsigned i = 0; i < n->n_pairs; i++) {
-		net_takes_changed(&n->pair[i].client, vnet_guest_offloads(bits));
-		vnet_rx_takes_changed(&n->pair[i]);
-	}
+	n->takes = vnet_guest_offloads(bits);
 	return true;
 }
 
@@ -172,7 +172,20 @@ static void mark_dirty(struct virtio_net *n, const struct iovec *iov, size_t len
 	}
 }
 
-/* Carry out the command of a chain and answer it. */
+static void late(struct timer *t)
+{
+	watch_again(&container_of(t, struct virtio_net, ctrl.late)->ctrlq->watch);
+}
+
+/* May the driver have its answer, as often as it had one? If not, it comes by itself. */
+static bool is_time(struct virtio_net *n)
+{
+	uint64_t at = vnet_mq_answer_at(n);
+
+	return at <= clock_now(CLOCK_VM_NS) || timer_arm(&n->ctrl.late, at) < 0;
+}
+
+/* Carry out the command of a chain and answer it; or leave it busy. */
 static void answer(struct virtio_net *n, const struct vchain *ch, const struct iovec *iov)
 {
 	const struct iovec *in = iov + ch->n_out;
@@ -188,7 +201,25 @@ static void answer(struct virtio_net *n, const struct vchain *ch, const struct i
 	iov_skip(&at, c.ack_at);
 	iov_put(&at, &ack, 1);
 	mark_dirty(n, in, MAX(c.written, c.ack_at) + 1);
-	virtq_push(&n->ctrlq->q, ch->head, (uint32_t)MAX(c.written, c.ack_at) + 1);
+	n->ctrl.head = ch->head;
+	n->ctrl.written = (uint32_t)MAX(c.written, c.ack_at) + 1;
+	n->ctrl.busy = ack == VIRTIO_NET_OK && (vnet_mq_tell(n) || !is_time(n));
+	if (!n->ctrl.busy)
+		virtq_push(&n->ctrlq->q, n->ctrl.head, n->ctrl.written);
+}
+
+/* Go on with the command that is under way: true if it is answered now, or there is none. */
+static bool go_on(struct virtio_net *n)
+{
+	if (!n->ctrl.busy)
+		return true;
+	if (n->ctrl.telling || !is_time(n))
+		return false;
+	n->ctrl.busy = false;
+	if (!n->ctrl.forgotten)
+		virtq_push(&n->ctrlq->q, n->ctrl.head, n->ctrl.written);
+	n->ctrl.forgotten = false;
+	return true;
 }
 
 /* Up to a budget of commands. True: there may be more. */
@@ -208,6 +239,8 @@ static bool run(struct virtio_net *n)
 			return false;
 		}
 		answer(n, &c, iov);
+		if (n->ctrl.busy)
+			return false;
 	}
 	if (r < 0)
 		vnet_break(n, n->ctrlq, q->fault);
@@ -219,13 +252,31 @@ void vnet_ctrl_kick(struct virtio_net *n)
 	struct virtq *q = &n->ctrlq->q;
 	bool more;
 
+	if (!go_on(n))
+		return;
 	virtq_kick_disable(q);
 	more = run(n);
 	virtio_queue_flush(&n->vdev, n->ctrlq);
-	if (q->fault)
+	if (q->fault || n->ctrl.busy)
 		return;
 	if (more || virtq_kick_enable(q))
 		watch_again(&n->ctrlq->watch);
 	else if (q->fault)
 		vnet_break(n, n->ctrlq, q->fault);
+}
+
+void vnet_ctrl_stop(struct virtio_net *n)
+{
+	timer_cancel(&n->ctrl.late);
+}
+
+/* What is to be adopted still has the next command wait. */
+void vnet_ctrl_forget(struct virtio_net *n)
+{
+	n->ctrl.forgotten = n->ctrl.busy;
+}
+
+void vnet_ctrl_init(struct virtio_net *n)
+{
+	timer_init(&n->ctrl.late, n->vdev.loop, CLOCK_VM_NS, late);
 }

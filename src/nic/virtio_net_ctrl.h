@@ -43,5 +43,6 @@ static inline void vnet_cmd_put(struct vnet_cmd *c, const void *from, size_t n)
 
 /* Classes that have a file of their own: true if the command was carried out. */
 bool vnet_mq_command(struct virtio_net *n, uint8_t what, struct vnet_cmd *c); /* virtio_net_rss.c */
+bool vnet_pairs_set(struct virtio_net *n, struct vnet_cmd *c);		      /* virtio_net_mq.c */
 
 #endif

@@ -93,6 +93,8 @@ static bool rss_config(struct virtio_net *n, struct vnet_cmd *c)
 bool vnet_mq_command(struct virtio_net *n, uint8_t what, struct vnet_cmd *c)
 {
 	switch (what) {
+	case VIRTIO_NET_CTRL_MQ_VQ_PAIRS_SET:
+		return vnet_pairs_set(n, c);
 	case VIRTIO_NET_CTRL_MQ_RSS_CONFIG:
 		return rss_config(n, c);
 	case VIRTIO_NET_CTRL_MQ_HASH_CONFIG:

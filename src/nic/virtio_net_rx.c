@@ -136,13 +136,13 @@ static __attribute__((noinline)) unsigned hash_frame(struct vnet_pair *p, size_t
 	size_t n = MIN(len, sizeof(head));
 
 	*value = 0;
-	if (!p->net->rss.hash.types)
+	if (!p->rss->hash.types)
 		return VIRTIO_NET_HASH_REPORT_NONE;
 	if (likely(rx->iov[rx->first].iov_len >= n))
 		vnet_copy(head, rx->iov[rx->first].iov_base, n);
 	else
 		iov_read_at(&rx->iov[rx->first], rx->last - rx->first, 0, head, n);
-	return rss_hash_frame(&p->net->rss.hash, head, len, value);
+	return rss_hash_frame(&p->rss->hash, head, len, value);
 }
 
 static void write_header(struct vnet_pair *p, const struct frame_meta *m, unsigned buffers, size_t len)
@@ -331,14 +331,14 @@ static enum net_drop filter(struct vnet_pair *p, size_t len)
 	struct vnet_rx *rx = &p->rx;
 	uint8_t head[RX_FILTER_PEEK];
 
-	if (p->net->filter.promisc)
+	if (p->filter->promisc)
 		return NET_OK;
 	/* A copy: the guest could change it while it is judged. */
 	if (likely(rx->iov[rx->first].iov_len >= sizeof(head) && rx->room))
 		vnet_copy(head, rx->iov[rx->first].iov_base, sizeof(head));
 	else
 		iov_read_at(&rx->iov[rx->first], rx->end + 1 - rx->first, 0, head, MIN(len, sizeof(head)));
-	return rx_filter_judge(&p->net->filter, head, len);
+	return rx_filter_judge(p->filter, head, len);
 }
 
 /* Header and frame, len bytes in all that is collected. */
@@ -613,7 +613,7 @@ static void out_of_patience(struct timer *t)
 
 int vnet_rx_init(struct vnet_pair *p)
 {
-	timer_init(&p->rx.patience, p->rxq->lane->loop, CLOCK_VM_NS, out_of_patience);
+	timer_init(&p->rx.patience, p->lane->loop, CLOCK_VM_NS, out_of_patience);
 	arena_clear(&p->rx);
 	/* Pages of it exist once a frame has run into it. */
 	p->rx.spill = malloc(NET_FRAME_MAX);

@@ -382,6 +382,13 @@ static void visit_lanes(struct virtio_device *v, void (*fn)(void *lane))
 		loop_call(v->lane[i].loop, fn, &v->lane[i]);
 }
 
+/* To start them: the first one is the last, so that what it has to say to the others comes when they are there. */
+static void visit_lanes_back(struct virtio_device *v, void (*fn)(void *lane))
+{
+	for (unsigned i = v->n_lanes; i-- > 0;)
+		loop_call(v->lane[i].loop, fn, &v->lane[i]);
+}
+
 /* ---- one queue alone ---- */
 
 /* Its lane goes on. The class drops what it has of the queue before that is forgotten. */
@@ -457,7 +464,7 @@ static void start(struct virtio_device *v)
 {
 	if (virtio_class(v)->ready)
 		loop_call(v->loop, ready_on_loop, v);
-	visit_lanes(v, lane_start);
+	visit_lanes_back(v, lane_start);
 }
 
 /* All lanes stand still. */
@@ -489,7 +496,7 @@ void virtio_quiesce(struct virtio_device *v)
 
 void virtio_resume(struct virtio_device *v)
 {
-	visit_lanes(v, lane_resume);
+	visit_lanes_back(v, lane_resume);
 }
 
 /* ---- the driver's side of the registers; control mutex ---- */
@@ -505,6 +512,8 @@ void virtio_set_features(struct virtio_device *v, unsigned word, uint32_t value)
 		return;
 	v->guest_features &= ~((uint64_t)UINT32_MAX << 32 * word);
 	v->guest_features |= (uint64_t)value << 32 * word;
+	if (virtio_class(v)->features_changed)
+		virtio_class(v)->features_changed(v);
 }
 
 static bool features_fine(struct virtio_device *v)

@@ -95,6 +95,8 @@ struct virtio_device_class {
 	/* On the leaf type; main thread. realize sets host_features, config_len, and calls virtio_queues_init(). */
 	int (*realize)(struct virtio_device *v, struct error *err);
 	void (*unrealize)(struct virtio_device *v);
+	/* guest_features is other than it was, and not final yet; nothing runs. Control mutex; NULL: nothing to do. */
+	void (*features_changed)(struct virtio_device *v);
 	/* Is this set of negotiated features consistent (dependencies, 5.1.3.1)? The core checked it is a subset. */
 	bool (*validate)(struct virtio_device *v, uint64_t features);
 	/* Config space, off + size within config_len. Control mutex. */

@@ -98,6 +98,34 @@ static void every_queue_with_a_peer_gets_frames(void **state)
 	fake_free(nic);
 }
 
+/* A queue that was retired gets none, until it is started again. */
+static void a_queue_that_is_retired_gets_none(void **state)
+{
+	struct fake *nic = fake_new("nic1", NET_KIND_NIC, &fake_lender_ops, b->loop);
+	struct net_client *second = net_client_find("net0", 1);
+	struct error err;
+
+	(void)state;
+	assert_int_equal(net_connect(&nic->c, second, &err), 0);
+	for (unsigned round = 0; round < 2; round++) {
+		net_start(&nic->c);
+		send_flows(100);
+		for (unsigned i = 0; i < 500 && b->nic->n_got + nic->n_got < 100; i++)
+			idle(b, 10);
+		assert_true(nic->n_got > 10);
+		net_retire(&nic->c);
+		fake_forget(nic);
+		fake_forget(b->nic);
+		send_flows(64);
+		assert_true(until(b, got_flows, 64, 5000));
+		assert_int_equal(nic->n_got, 0);
+		fake_forget(b->nic);
+	}
+	net_retire(&nic->c); /* once more does nothing */
+	net_disconnect(&nic->c);
+	fake_free(nic);
+}
+
 static void refuse(const char *netdev, int code, const char *word)
 {
 	struct error err = { 0 };
@@ -253,6 +281,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(only_queues_with_a_peer_get_frames),
 		TEST(every_queue_with_a_peer_gets_frames),
+		TEST(a_queue_that_is_retired_gets_none),
 		cmocka_unit_test(single_queue_interface),
 		cmocka_unit_test(inherited_queues),
 		cmocka_unit_test(bad_queues),

@@ -32,7 +32,8 @@ enum {
 	RXQ,
 	TXQ,
 	CTRLQ,
-	N_QUEUES
+	N_QUEUES,
+	BENCH_QUEUES = 5 /* of two pairs */
 };
 
 struct bench;
@@ -96,9 +97,9 @@ struct bench {
 	struct net_client wire;
 	struct net_client *nic;
 
-	_Atomic unsigned calls[N_QUEUES];
+	_Atomic unsigned calls[BENCH_QUEUES];
 	unsigned config_calls;
-	struct gq q[N_QUEUES];
+	struct gq q[BENCH_QUEUES];
 	uint16_t queue_size;
 	unsigned hdr_len;		       /* of what was negotiated; HDR without HASH_REPORT */
 	struct virtio_net_hdr_v1_hash got_hdr; /* of the last frame received, and zeros behind */

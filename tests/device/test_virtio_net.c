@@ -1183,7 +1183,6 @@ static void test_properties(void **state)
 	assert_int_equal(b.v->n_queues, 2);
 	driver_up(&b, ALL_FEATURES);
 	expect_healthy(&b);
-	expect_refused((const char *const[]){ "mq", "on", NULL }, "mq=on");
 	expect_refused((const char *const[]){ "netdev", "nowhere", NULL }, "netdev=nowhere");
 	expect_refused((const char *const[]){ "netdev", "wire", NULL }, "wire");
 	expect_refused((const char *const[]){ "host_mtu", "67", NULL }, "host_mtu=67");

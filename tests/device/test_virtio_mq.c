@@ -1,0 +1,583 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * virtio-net with two pairs of queues on two loops, each of which takes a step when the test says so: the shape that the
+ * driver sees, which pairs are active, and that a command is answered when both loops have adopted it, whatever comes
+ * in between.
+ */
+#include <unistd.h>
+
+#include "guest.h"
+
+#define RXQ1   2
+#define TXQ1   3
+#define MQCTRL 4 /* behind two pairs */
+
+#define SET_PAIRS VIRTIO_NET_CTRL_MQ_VQ_PAIRS_SET
+#define PAUSE	  (20 * NSEC_PER_MSEC)
+#define MQ_BITS	  (BIT(VIRTIO_NET_F_MQ) | BIT(VIRTIO_NET_F_RSS))
+
+/* The second queue of the netdev. */
+static struct {
+	struct net_client c;
+	unsigned sent, started, quiesced, retired;
+} second;
+static struct loop *loop1;
+static struct bench b;
+
+static unsigned second_send(struct net_client *c, struct batch *batch)
+{
+	uint64_t bytes = 0;
+
+	for (unsigned i = 0; i < batch->n; i++)
+		bytes += batch->frame[i].len;
+	net_count_rx_out(c, batch->n, bytes);
+	second.sent += batch->n;
+	return batch->n;
+}
+
+static void second_wake(struct net_client *c, unsigned what)
+{
+	(void)c, (void)what;
+}
+
+static void second_start(struct net_client *c)
+{
+	(void)c;
+	second.started++;
+}
+
+static void second_quiesce(struct net_client *c)
+{
+	(void)c;
+	second.quiesced++;
+}
+
+static void second_retire(struct net_client *c)
+{
+	assert_false(c->started);
+	second.retired++;
+}
+
+static const struct net_client_ops second_ops = {
+	.type = "test",
+	.send = second_send,
+	.wake = second_wake,
+	.start = second_start,
+	.quiesce = second_quiesce,
+	.retire = second_retire,
+};
+
+/* ---- the bench ---- */
+
+static void settle_both(void)
+{
+	bool more = true;
+
+	while (more) {
+		more = loop_turn(loop1);
+		more |= loop_turn(b.loop);
+	}
+}
+
+static void open_bench(void)
+{
+	static const char *const props[] = { "mq=on", NULL };
+	struct error err;
+
+	memset(&second, 0, sizeof(second));
+	loop1 = loop_new("second", &err);
+	assert_non_null(loop1);
+	second.c = (struct net_client){
+		.ops = &second_ops,
+		.kind = NET_KIND_BACKEND,
+		.name = "wire",
+		.queue = 1,
+		.loop = loop1,
+		.takes = NET_OFF_ALL,
+		.max_frame = NET_FRAME_MAX,
+	};
+	assert_int_equal(net_client_add(&second.c, &err), 0);
+	bench_open(&b, props);
+	b.next_buf = RAM2_GPA; /* five rings take more than three */
+	assert_int_equal(b.n->n_pairs, 2);
+	assert_int_equal(b.v->n_lanes, 2);
+}
+
+static void close_bench(void)
+{
+	settle_both();
+	assert_true(net_account_balanced(&second.c.rx) && net_account_balanced(&second.c.tx));
+	assert_true(net_account_balanced(&b.n->pair[1].client.rx) && net_account_balanced(&b.n->pair[1].client.tx));
+	bench_close(&b);
+	net_client_remove(&second.c);
+	loop_free(loop1);
+}
+
+static void up(uint64_t features)
+{
+	driver_up(&b, features);
+	settle_both();
+}
+
+/* ---- the control queue ---- */
+
+static uint64_t post_command(unsigned queue, uint8_t class, uint8_t what, const void *data, uint32_t len)
+{
+	uint64_t gpa = buf(&b, 2 + len), ack = buf(&b, 1);
+	struct seg s[2] = { { gpa, 2 + len, false }, { ack, 1, true } };
+
+	memcpy(at(&b, gpa), (uint8_t[]){ class, what }, 2);
+	memcpy((uint8_t *)at(&b, gpa) + 2, data, len);
+	*(uint8_t *)at(&b, ack) = 77;
+	chain(&b.q[queue], s, 2);
+	kick(&b.q[queue]);
+	return ack;
+}
+
+static uint8_t command(uint8_t class, uint8_t what, const void *data, uint32_t len)
+{
+	uint64_t ack = post_command(MQCTRL, class, what, data, len);
+
+	settle_both();
+	assert_true(reap(&b.q[MQCTRL], NULL, NULL));
+	return *(uint8_t *)at(&b, ack);
+}
+
+static uint8_t set_pairs(uint16_t pairs)
+{
+	pairs = htole16(pairs);
+	return command(VIRTIO_NET_CTRL_MQ, SET_PAIRS, &pairs, sizeof(pairs));
+}
+
+static uint64_t post_pairs(uint16_t pairs)
+{
+	pairs = htole16(pairs);
+	return post_command(MQCTRL, VIRTIO_NET_CTRL_MQ, SET_PAIRS, &pairs, sizeof(pairs));
+}
+
+/* ---- the second pair ---- */
+
+static void send_on_second(unsigned n)
+{
+	while (n--) {
+		uint64_t gpa = buf(&b, HDR + 60);
+		struct seg s = { gpa, HDR + 60, false };
+
+		memset(at(&b, gpa), 0, HDR);
+		make_frame((uint8_t *)at(&b, gpa) + HDR, 60, n);
+		chain(&b.q[TXQ1], &s, 1);
+	}
+	kick(&b.q[TXQ1]);
+}
+
+static void post_on_second(void)
+{
+	struct seg s = { buf(&b, 1600), 1600, true };
+
+	chain(&b.q[RXQ1], &s, 1);
+	kick(&b.q[RXQ1]);
+}
+
+/* A frame from the second queue; the answer, or -EAGAIN: nothing was lent. */
+static int frame_to_second(const uint8_t *dst)
+{
+	struct frame_meta m = { 0 };
+	struct net_window w;
+	uint8_t frame[60];
+	int r = net_lend(&second.c, sizeof(frame), &w);
+
+	if (r < 0)
+		return r;
+	make_frame(frame, sizeof(frame), 1);
+	if (dst)
+		memcpy(frame, dst, 6);
+	assert_true(w.iov[0].iov_len >= sizeof(frame));
+	memcpy(w.iov[0].iov_base, frame, sizeof(frame));
+	r = (int)net_take(&second.c, sizeof(frame), &m);
+	net_commit(&second.c);
+	return r;
+}
+
+/* ---- tests ---- */
+
+static void shape(void **state)
+{
+	struct virtio_net_config c;
+
+	(void)state;
+	open_bench();
+	assert_true(offered(&b) & BIT(VIRTIO_NET_F_MQ));
+	virtio_config_read(b.v, 0, sizeof(c), (uint8_t *)&c);
+	assert_int_equal(le16toh(c.max_virtqueue_pairs), 2);
+	assert_int_equal(b.v->n_queues, 5);
+	/* CV: MQ is nothing without a control queue */
+	assert_false(negotiate(&b, BIT(VIRTIO_F_VERSION_1) | BIT(VIRTIO_NET_F_MQ)));
+	assert_true(negotiate(&b, offered(&b)));
+	assert_int_equal(b.v->queue[RXQ1].q.max_size, 256);
+	assert_int_equal(b.v->queue[MQCTRL].q.max_size, 64);
+	assert_ptr_equal(b.v->queue[RXQ1].lane->loop, loop1);
+	assert_ptr_equal(b.v->queue[MQCTRL].lane->loop, b.loop);
+	/* A driver that knows of one pair has its control queue third, and on the first pair's loop. */
+	assert_true(negotiate(&b, offered(&b) & ~MQ_BITS));
+	assert_int_equal(b.v->queue[RXQ1].q.size, 64);
+	assert_ptr_equal(b.v->queue[RXQ1].lane->loop, b.loop);
+	close_bench();
+}
+
+/* What such a driver writes to the other queues is not heard; C32: nor after it knew of them. */
+static void one_pair_driver(void **state)
+{
+	const uint8_t on = 1;
+	uint64_t ack;
+
+	(void)state;
+	open_bench();
+	up(ALL_FEATURES);
+	assert_int_equal(set_pairs(2), VIRTIO_NET_OK);
+	up(ALL_FEATURES & ~MQ_BITS);
+	assert_int_equal(second.retired, 1);
+	ack = post_command(RXQ1, VIRTIO_NET_CTRL_RX, VIRTIO_NET_CTRL_RX_ALLMULTI, &on, 1);
+	settle_both();
+	assert_true(reap(&b.q[RXQ1], NULL, NULL));
+	assert_int_equal(*(uint8_t *)at(&b, ack), VIRTIO_NET_OK);
+	send_on_second(3);
+	kick(&b.q[MQCTRL]);
+	settle_both();
+	assert_int_equal(used_idx(&b.q[TXQ1]), 0);
+	assert_int_equal(second.sent, 0);
+	expect_healthy(&b);
+	close_bench();
+}
+
+static void pairs_go_on_and_off(void **state)
+{
+	(void)state;
+	open_bench();
+	up(ALL_FEATURES);
+	post_on_second();
+	send_on_second(2);
+	settle_both();
+	assert_int_equal(second.started, 0);
+	assert_int_equal(second.sent, 0);
+	assert_true(frame_to_second(NULL) != NET_OK);
+
+	assert_int_equal(set_pairs(2), VIRTIO_NET_OK);
+	assert_int_equal(second.started, 1);
+	assert_int_equal(second.sent, 2); /* what was posted before is heard now */
+	assert_int_equal(frame_to_second(NULL), NET_OK);
+	assert_int_equal(used_idx(&b.q[RXQ1]), 1);
+	assert_int_equal(set_pairs(2), VIRTIO_NET_OK); /* nothing changes */
+	assert_int_equal(second.started, 1);
+
+	/* Frames that were posted before the pair goes off are sent before it does. */
+	send_on_second(3);
+	assert_int_equal(set_pairs(1), VIRTIO_NET_OK);
+	assert_int_equal(second.sent, 5);
+	assert_int_equal(second.retired, 1);
+	post_on_second();
+	send_on_second(3);
+	settle_both();
+	assert_int_equal(second.sent, 5);
+	assert_true(frame_to_second(NULL) != NET_OK);
+	assert_int_equal(set_pairs(2), VIRTIO_NET_OK);
+	assert_int_equal(second.sent, 8);
+	assert_int_equal(frame_to_second(NULL), NET_OK);
+
+	up(ALL_FEATURES); /* a reset leaves one */
+	assert_int_equal(second.retired, 2);
+	close_bench();
+}
+
+/* CV10 */
+static void bad_pairs(void **state)
+{
+	static const uint16_t bad[] = { 0, 3, 0x7fff, 0x8000, 0xffff };
+	static const uint8_t bytes[3] = { 1 };
+
+	(void)state;
+	open_bench();
+	up(ALL_FEATURES);
+	for (unsigned i = 0; i < ARRAY_SIZE(bad); i++)
+		assert_int_equal(set_pairs(bad[i]), VIRTIO_NET_ERR);
+	assert_int_equal(command(VIRTIO_NET_CTRL_MQ, SET_PAIRS, bytes, 1), VIRTIO_NET_ERR);
+	assert_int_equal(command(VIRTIO_NET_CTRL_MQ, SET_PAIRS, bytes, 3), VIRTIO_NET_ERR);
+	assert_int_equal(second.started, 0);
+	expect_healthy(&b);
+	/* Known by RSS alone, the number is RSS's to set. */
+	up(ALL_FEATURES & ~BIT(VIRTIO_NET_F_MQ));
+	if (offered(&b) & BIT(VIRTIO_NET_F_RSS))
+		assert_int_equal(set_pairs(2), VIRTIO_NET_ERR);
+	close_bench();
+}
+
+/* The answer comes when the other loop has adopted what was set, and the next command waits for that too. */
+static void answered_when_adopted(void **state)
+{
+	static const uint8_t other[6] = { 2, 0, 0, 0, 0, 77 }, off = 0;
+	uint64_t ack;
+
+	(void)state;
+	open_bench();
+	up(ALL_FEATURES);
+	assert_int_equal(set_pairs(2), VIRTIO_NET_OK);
+	post_on_second();
+	post_on_second();
+	settle_both();
+	assert_int_equal(frame_to_second(other), NET_OK);
+	ack = post_command(MQCTRL, VIRTIO_NET_CTRL_RX, VIRTIO_NET_CTRL_RX_PROMISC, &off, 1);
+	settle(&b);
+	assert_false(reap(&b.q[MQCTRL], NULL, NULL));
+	post_command(MQCTRL, VIRTIO_NET_CTRL_RX, VIRTIO_NET_CTRL_RX_ALLUNI, &off, 1);
+	settle(&b);
+	assert_false(reap(&b.q[MQCTRL], NULL, NULL));
+	loop_turn(loop1); /* adopts; the first loop does not know yet */
+	assert_int_equal(frame_to_second(other), NET_DROP_FILTER_MAC);
+	assert_false(reap(&b.q[MQCTRL], NULL, NULL));
+	settle(&b);
+	assert_true(reap(&b.q[MQCTRL], NULL, NULL));
+	assert_int_equal(*(uint8_t *)at(&b, ack), VIRTIO_NET_OK);
+	assert_false(reap(&b.q[MQCTRL], NULL, NULL)); /* the second one waits for the other loop */
+	settle_both();
+	assert_true(reap(&b.q[MQCTRL], NULL, NULL));
+	close_bench();
+}
+
+/* A stop in between, and a reset: nothing is answered meanwhile, and behind a reset nothing at all. */
+static void stopped_in_between(void **state)
+{
+	(void)state;
+	open_bench();
+	up(ALL_FEATURES);
+	post_pairs(2);
+	settle(&b);
+	virtio_quiesce(b.v);
+	settle_both();
+	assert_int_equal(used_idx(&b.q[MQCTRL]), 0);
+	virtio_resume(b.v);
+	settle_both();
+	assert_int_equal(used_idx(&b.q[MQCTRL]), 1);
+	send_on_second(1);
+	settle_both();
+	assert_int_equal(second.sent, 1);
+
+	for (unsigned turns = 0; turns < 3; turns++) {
+		up(ALL_FEATURES);
+		post_pairs(2);
+		settle(&b);
+		for (unsigned i = 0; i < turns; i++)
+			loop_turn(loop1);
+		virtio_reset(b.v);
+		settle_both();
+		assert_int_equal(used_idx(&b.q[MQCTRL]), 0);
+		assert_false(b.n->pair[1].active);
+	}
+	up(ALL_FEATURES);
+	assert_int_equal(set_pairs(2), VIRTIO_NET_OK);
+	close_bench();
+}
+
+/* The control queue is reset alone in between: that command is never answered, and the next one waits for its turn. */
+static void control_queue_reset_in_between(void **state)
+{
+	static const uint8_t off = 0;
+
+	(void)state;
+	open_bench();
+	up(ALL_FEATURES);
+	assert_true(virtio_has(b.v, VIRTIO_F_RING_RESET));
+	post_pairs(2);
+	settle(&b);
+	virtio_queue_reset(b.v, MQCTRL);
+	place_queues(&b); /* enables those that are not */
+	post_command(MQCTRL, VIRTIO_NET_CTRL_RX, VIRTIO_NET_CTRL_RX_PROMISC, &off, 1);
+	settle(&b);
+	assert_int_equal(used_idx(&b.q[MQCTRL]), 0);
+	settle_both();
+	assert_int_equal(used_idx(&b.q[MQCTRL]), 1);
+	assert_true(b.n->pair[1].active);
+	/* A receive queue of a pair that is off does not come to life by being reset. */
+	assert_int_equal(set_pairs(1), VIRTIO_NET_OK);
+	virtio_queue_reset(b.v, RXQ1);
+	place_queues(&b);
+	settle_both();
+	post_on_second();
+	assert_true(frame_to_second(NULL) != NET_OK);
+	close_bench();
+}
+
+/* Who changes the number often waits: a burst is free, then it is one in 20 ms. */
+static void often(void **state)
+{
+	unsigned free_of_charge = 0;
+
+	(void)state;
+	open_bench();
+	up(ALL_FEATURES);
+	vm_clock_step(1000 * PAUSE);
+	for (unsigned i = 0; i < 20; i++) {
+		uint16_t seen = used_idx(&b.q[MQCTRL]);
+
+		post_pairs(i & 1 ? 1 : 2);
+		settle_both();
+		if (used_idx(&b.q[MQCTRL]) != seen) {
+			free_of_charge++;
+		} else {
+			vm_clock_step(clock_now(CLOCK_VM_NS) + PAUSE);
+			settle_both();
+			assert_int_equal(used_idx(&b.q[MQCTRL]), (uint16_t)(seen + 1));
+		}
+		assert_true(reap(&b.q[MQCTRL], NULL, NULL));
+	}
+	assert_int_equal(free_of_charge, 8);
+	close_bench();
+}
+
+/* A lane breaks the device: the other one drops what it holds, and answers nothing. */
+static void broken_on_the_other(void **state)
+{
+	struct seg wrong = { 0x40, 100, true };
+
+	(void)state;
+	open_bench();
+	up(ALL_FEATURES);
+	assert_int_equal(set_pairs(2), VIRTIO_NET_OK);
+	b.hold_all = true;
+	post_tx(&b, NULL, (uint8_t[100]){ 0 }, 100, NULL);
+	kick(&b.q[TXQ]);
+	settle_both();
+	assert_int_equal(counter_get(&b.nic->tx.held), 1);
+	name_range(&b, 0x40, 100);
+	chain(&b.q[TXQ1], &wrong, 1);
+	kick(&b.q[TXQ1]);
+	settle_both();
+	assert_true(virtio_get_status(b.v) & VIRTIO_STATUS_NEEDS_RESET);
+	assert_int_equal(counter_get(&b.nic->tx.held), 0);
+	assert_int_equal(dropped_tx(&b, NET_DROP_BROKEN), 1);
+	post_pairs(1);
+	settle_both();
+	assert_int_equal(used_idx(&b.q[MQCTRL]), 1);
+	b.hold_all = false;
+	up(ALL_FEATURES);
+	expect_healthy(&b);
+	close_bench();
+}
+
+/* All of it by chance, with the loops in any order. */
+static void by_chance(void **state)
+{
+	unsigned waiting = 0, answered = 0;
+	bool quiet = false;
+
+	(void)state;
+	open_bench();
+	up(ALL_FEATURES);
+	for (unsigned step = 0; step < 20000; step++) {
+		switch (rnd(12)) {
+		case 0:
+			if (waiting < 20) {
+				post_pairs((uint16_t)rnd(4));
+				waiting++;
+			}
+			break;
+		case 1:
+			if (b.q[TXQ1].n_free > 8)
+				send_on_second(1 + rnd(4));
+			break;
+		case 2:
+			if (b.q[RXQ1].n_free)
+				post_on_second();
+			break;
+		case 3:
+			frame_to_second(NULL);
+			break;
+		case 4:
+			quiet = !quiet;
+			if (quiet)
+				virtio_quiesce(b.v);
+			else
+				virtio_resume(b.v);
+			break;
+		case 5:
+			vm_clock_step(clock_now(CLOCK_VM_NS) + rnd(PAUSE));
+			break;
+		case 6:
+			if (rnd(20))
+				break;
+			if (quiet)
+				virtio_resume(b.v);
+			quiet = false;
+			driver_up(&b, ALL_FEATURES);
+			waiting = 0;
+			break;
+		case 7:
+		case 8:
+		case 9:
+			loop_turn(loop1);
+			break;
+		default:
+			loop_turn(b.loop);
+		}
+		while (reap(&b.q[MQCTRL], NULL, NULL)) {
+			assert_true(waiting-- > 0);
+			answered++;
+		}
+		while (reap(&b.q[TXQ1], NULL, NULL) || reap(&b.q[RXQ1], NULL, NULL))
+			;
+		if (b.next_buf > RAM2_END - 64 * KIB)
+			b.next_buf = RAM2_GPA;
+		if (step % 64 == 0)
+			assert_true(net_account_balanced(&second.c.rx) &&
+				    net_account_balanced(&b.n->pair[1].client.tx));
+	}
+	if (quiet)
+		virtio_resume(b.v);
+	for (unsigned i = 0; i < 100; i++) {
+		vm_clock_step(clock_now(CLOCK_VM_NS) + PAUSE);
+		settle_both();
+	}
+	while (reap(&b.q[MQCTRL], NULL, NULL))
+		waiting--;
+	assert_int_equal(waiting, 0);
+	assert_true(answered > 100);
+	assert_true(second.sent > 100);
+	close_bench();
+}
+
+/* A netdev with one queue makes one pair, whatever mq= says. */
+static void one_queue(void **state)
+{
+	static const char *const props[] = { "mq=on", NULL };
+	uint16_t one = htole16(1);
+	uint64_t ack;
+
+	(void)state;
+	bench_open(&b, props);
+	assert_int_equal(b.n->n_pairs, 1);
+	assert_true(offered(&b) & BIT(VIRTIO_NET_F_MQ));
+	driver_up(&b, ALL_FEATURES);
+	ack = post_command(CTRLQ, VIRTIO_NET_CTRL_MQ, SET_PAIRS, &one, sizeof(one));
+	settle(&b);
+	assert_int_equal(*(uint8_t *)at(&b, ack), VIRTIO_NET_OK);
+	assert_true(reap(&b.q[CTRLQ], NULL, NULL));
+	expect_healthy(&b);
+	bench_close(&b);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(shape),
+		cmocka_unit_test(one_pair_driver),
+		cmocka_unit_test(pairs_go_on_and_off),
+		cmocka_unit_test(bad_pairs),
+		cmocka_unit_test(answered_when_adopted),
+		cmocka_unit_test(stopped_in_between),
+		cmocka_unit_test(control_queue_reset_in_between),
+		cmocka_unit_test(often),
+		cmocka_unit_test(broken_on_the_other),
+		cmocka_unit_test(by_chance),
+		cmocka_unit_test(one_queue),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
