@@ -17,7 +17,7 @@ typedef uint64_t __attribute__((aligned(1))) unaligned_u64;
 
 static inline uint16_t guest_u16(const uint16_t *p)
 {
-	uint16_t v = READ_ONCE(*p);
+	uint16_t v = __atomic_load_n(p, __ATOMIC_RELAXED);
 
 	GUEST_READ(p, sizeof(v));
 	return le16toh(v);

@@ -381,7 +381,7 @@ bool reap(struct gq *q, uint16_t *head, uint32_t *len)
 		*len = q->batch ? 0 : q->batch_len;
 	/* As a driver that wants to hear of the next one; the flags are the test's. */
 	if (!q->packed)
-		q->avail->ring[q->size] = q->seen;
+		__atomic_store_n(&q->avail->ring[q->size], q->seen, __ATOMIC_RELAXED);
 	else if (!q->batch && READ_ONCE(q->driver->flags) != VRING_PACKED_EVENT_FLAG_DISABLE)
 		want_calls(q);
 	return true;
