@@ -196,7 +196,7 @@ unsigned rss_hash_frame(const struct rss_hash *h, const uint8_t *head, size_t le
 	memcpy(input, sort == &ip6_ext && f.home ? f.home : f.addr, n);
 	memcpy(input + n, sort == &ip6_ext && f.care ? f.care : f.addr + n, n);
 	n *= 2;
-	if (type != sort->ip) {
+	if (type != sort->ip && f.ports) {
 		memcpy(input + n, f.ports, 4);
 		n += 4;
 	}

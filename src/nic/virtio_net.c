@@ -13,9 +13,12 @@
 #include "base/log.h"
 #include "nic/nic.h"
 #include "nic/virtio_net.h"
+#include "net/vlan.h"
 #include "object/iothread.h"
 
-#define SPEED_UNKNOWN (-1)
+#define SPEED_UNKNOWN	  (-1)
+/* From when a link is up again until the guest is to announce itself there. */
+#define ANNOUNCE_AFTER_NS (50 * NSEC_PER_MSEC)
 
 enum {
 	DUPLEX_UNSET,
@@ -86,11 +89,15 @@ static const struct {
 	{ VIRTIO_NET_F_CTRL_MAC_ADDR, BIT(VIRTIO_NET_F_CTRL_VQ) },
 	{ VIRTIO_NET_F_MQ, BIT(VIRTIO_NET_F_CTRL_VQ) },
 	{ VIRTIO_NET_F_RSS, BIT(VIRTIO_NET_F_CTRL_VQ) },
+	{ VIRTIO_NET_F_RSC_EXT, BIT(VIRTIO_NET_F_HOST_TSO4) | BIT(VIRTIO_NET_F_HOST_TSO6) },
+	{ VIRTIO_NET_F_NOTF_COAL, BIT(VIRTIO_NET_F_CTRL_VQ) },
+	{ VIRTIO_NET_F_VQ_NOTF_COAL, BIT(VIRTIO_NET_F_CTRL_VQ) },
 };
 
 /* The standard does not say so, but without a control queue they are of no use: not offered, but no fault either. */
-#define USELESS_WITHOUT_CTRL_VQ \
-	(BIT(VIRTIO_NET_F_CTRL_RX_EXTRA) | BIT(VIRTIO_NET_F_CTRL_GUEST_OFFLOADS) | BIT(VIRTIO_NET_F_HASH_REPORT))
+#define USELESS_WITHOUT_CTRL_VQ                                                                                    \
+	(BIT(VIRTIO_NET_F_CTRL_RX_EXTRA) | BIT(VIRTIO_NET_F_CTRL_GUEST_OFFLOADS) | BIT(VIRTIO_NET_F_HASH_REPORT) | \
+	 BIT(VIRTIO_NET_F_DEVICE_STATS))
 
 /* The features that lack what they need. Those that need features in the list come behind these there. */
 static uint64_t dangling(uint64_t features)
@@ -112,6 +119,9 @@ static uint64_t offered_features(const struct virtio_net *n)
 	VNET_FEATURES(X)
 #undef X
 	f |= n->prop.mq ? BIT(VIRTIO_NET_F_MQ) : 0;
+	if (n->prop.rsc_ext && (n->prop.guest_tso4 || n->prop.guest_tso6))
+		f |= BIT(VIRTIO_NET_F_RSC_EXT);
+	f |= n->prop.failover ? BIT(VIRTIO_NET_F_STANDBY) : 0;
 	f |= n->prop.rss ? BIT(VIRTIO_NET_F_RSS) : 0;
 	f |= n->prop.hash ? BIT(VIRTIO_NET_F_HASH_REPORT) : 0;
 	if (n->prop.host_mtu)
@@ -190,6 +200,8 @@ static void vnet_broke(struct virtio_device *v, struct virtio_lane *l)
 	for_each_pair(p, n, l) {
 		vnet_tx_drop_waiting(p, NET_DROP_BROKEN);
 		vnet_rx_drop_held(p, NET_DROP_BROKEN);
+		vnet_tx_stop(p);
+		vnet_coal_stop(p);
 		p->rx.ready = false;
 	}
 }
@@ -223,6 +235,14 @@ static void vnet_ready(struct virtio_device *v)
 	n->takes = vnet_guest_offloads(v->guest_features);
 }
 
+/* A driver that knows the MTU gets no packet beyond it that is one packet (5.1.4.1); tags are not counted. */
+static uint32_t longest_frame(const struct virtio_net *n, uint64_t features)
+{
+	if (!(features & BIT(VIRTIO_NET_F_MTU)))
+		return NET_FRAME_MAX;
+	return MIN(n->prop.host_mtu + ETH_HDR_LEN + VLAN_TAG_LEN, NET_FRAME_MAX);
+}
+
 /* What the driver has changed since it was ready survives a quiesce: what the features say is set only once. */
 static void pair_start(struct vnet_pair *p)
 {
@@ -231,11 +251,14 @@ static void pair_start(struct vnet_pair *p)
 	if (!p->negotiated) {
 		p->hdr_len = vnet_hdr_len(features);
 		p->sends = host_offloads(features);
+		p->rsc = features & BIT(VIRTIO_NET_F_RSC_EXT);
+		p->longest = longest_frame(p->net, features);
 		vnet_mq_start_pair(p);
 	}
 	p->negotiated = true;
 	if (p->active)
 		vnet_rx_start(p);
+	vnet_coal_start(p);
 }
 
 static void vnet_start(struct virtio_device *v, struct virtio_lane *l)
@@ -252,8 +275,11 @@ static void vnet_stop(struct virtio_device *v, struct virtio_lane *l)
 	struct virtio_net *n = to_virtio_net(v);
 	struct vnet_pair *p;
 
-	for_each_pair(p, n, l)
+	for_each_pair(p, n, l) {
 		vnet_rx_stop(p);
+		vnet_tx_stop(p);
+		vnet_coal_stop(p);
+	}
 	if (l == n->pair->lane)
 		vnet_ctrl_stop(n);
 }
@@ -270,11 +296,13 @@ static void vnet_queue_reset(struct virtio_device *v, struct virtio_queue *vq)
 		return;
 	if (vq == p->txq) {
 		vnet_tx_drop_waiting(p, NET_DROP_RESET);
+		vnet_tx_stop(p);
 	} else {
 		if (p->rx.ready)
 			vnet_rx_stop(p);
 		vnet_rx_drop_held(p, NET_DROP_RESET);
 	}
+	vnet_coal_queue_reset(&p->coal[vq == p->txq]);
 }
 
 static void vnet_queue_start(struct virtio_device *v, struct virtio_queue *vq)
@@ -293,6 +321,7 @@ static void vnet_reset_lane(struct virtio_device *v, struct virtio_lane *l)
 	for_each_pair(p, n, l) {
 		vnet_tx_drop_waiting(p, NET_DROP_RESET);
 		vnet_rx_drop_held(p, NET_DROP_RESET);
+		vnet_coal_reset(p);
 		vnet_mq_reset_pair(p);
 		p->negotiated = false;
 	}
@@ -306,8 +335,38 @@ static void vnet_reset(struct virtio_device *v)
 	vnet_rss_reset(&n->rss);
 	vnet_mq_reset(n);
 	vnet_mq_arrange(n);
+	atomic_store(&n->coal[0], 0);
+	atomic_store(&n->coal[1], 0);
+	loop_unpost(v->loop, &n->back_post);
+	if (timer_armed(&n->announce))
+		timer_cancel(&n->announce);
 	atomic_store(&n->mac, n->filter.mac);
 	atomic_fetch_and(&n->status, VIRTIO_NET_S_LINK_UP);
+}
+
+void virtio_net_announce(struct virtio_net *n)
+{
+	if (!vnet_has(n, VIRTIO_NET_F_GUEST_ANNOUNCE) || !(virtio_get_status(&n->vdev) & VIRTIO_CONFIG_S_DRIVER_OK))
+		return;
+	atomic_fetch_or(&n->status, VIRTIO_NET_S_ANNOUNCE);
+	virtio_config_changed(&n->vdev);
+}
+
+/* A link that is up again may lead to another network, which does not know where the guest is. */
+static void on_back(struct post *post)
+{
+	struct virtio_net *n = container_of(post, struct virtio_net, back_post);
+
+	/* Not at once: a driver that takes its link up for this sends nothing before it is up. */
+	timer_arm(&n->announce, clock_now(CLOCK_VM_NS) + ANNOUNCE_AFTER_NS);
+}
+
+static void on_announce(struct timer *t)
+{
+	struct virtio_net *n = container_of(t, struct virtio_net, announce);
+
+	if (atomic_load(&n->status) & VIRTIO_NET_S_LINK_UP)
+		virtio_net_announce(n);
 }
 
 /* ---- the net client ---- */
@@ -345,8 +404,11 @@ static void client_link_changed(struct net_client *c, bool up)
 		old = atomic_fetch_or(&n->status, VIRTIO_NET_S_LINK_UP);
 	else
 		old = atomic_fetch_and(&n->status, (uint16_t)~VIRTIO_NET_S_LINK_UP);
-	if (!!(old & VIRTIO_NET_S_LINK_UP) != up)
-		virtio_config_changed(&n->vdev);
+	if (!!(old & VIRTIO_NET_S_LINK_UP) == up)
+		return;
+	virtio_config_changed(&n->vdev);
+	if (up)
+		loop_post(n->vdev.loop, &n->back_post);
 }
 
 static json_t *client_describe(struct net_client *c)
@@ -416,6 +478,9 @@ static int pair_init(struct virtio_net *n, unsigned i, struct error *err)
 		memcpy(p->client.name, n->pair->client.name, sizeof(p->client.name));
 	else
 		nic_name_client(&p->client, virtio_label(&n->vdev), model(n));
+	p->longest = NET_FRAME_MAX;
+	vnet_coal_init(p);
+	vnet_tx_init(p);
 	p->tx.batch.iov = p->tx.iov;
 	p->tx.flat = malloc(NET_FRAME_MAX);
 	if (!p->tx.flat || vnet_rx_init(p) < 0)
@@ -427,23 +492,6 @@ static void pair_deinit(struct vnet_pair *p)
 {
 	free(p->tx.flat);
 	vnet_rx_destroy(p);
-}
-
-static int check_later(const struct virtio_net *n, struct error *err)
-{
-	const struct {
-		bool on;
-		const char *name;
-	} later[] = {
-		{ n->prop.rsc_ext, "guest_rsc_ext" },
-		{ n->prop.failover, "failover" },
-	};
-
-	for (unsigned i = 0; i < ARRAY_SIZE(later); i++) {
-		if (later[i].on)
-			return fail(err, ENOTSUP, "%s=on: is not offered yet; leave it off", later[i].name);
-	}
-	return 0;
 }
 
 static int check_size(const struct virtio_net *n, const char *name, uint16_t size, struct error *err)
@@ -463,7 +511,7 @@ static int check_props(struct virtio_net *n, struct error *err)
 	if (check_size(n, "rx_queue_size", n->prop.rx_queue_size, err) < 0 ||
 	    check_size(n, "tx_queue_size", n->prop.tx_queue_size, err) < 0)
 		return -EINVAL;
-	return check_later(n, err);
+	return 0;
 }
 
 /* Pairs: as many as the netdev has queues, if the driver is to know of them. */
@@ -574,6 +622,8 @@ static int vnet_realize(struct virtio_device *v, struct error *err)
 	r = vnet_make(n, err);
 	if (r == 0) {
 		vnet_ctrl_init(n);
+		post_init(&n->back_post, on_back);
+		timer_init(&n->announce, v->loop, CLOCK_VM_NS, on_announce);
 		vnet_reset(v);
 		r = vnet_connect(n, err);
 	}
@@ -624,13 +674,13 @@ static void vnet_class_init(struct class *class)
 }
 
 static const char *const duplex_names[] = { "unknown", "half", "full", NULL };
+/* By TX_* of virtio_net.h. */
 static const char *const tx_names[] = { "bh", "timer", NULL };
 
 #define PROP(field, name, kind, ...) OPT_F(struct virtio_net, prop.field, name, kind, __VA_ARGS__)
 #define NO_EFFECT(field, name)	     PROP(field, name, OPT_BOOL, .def = "on", .help = "accepted; nothing depends on it yet")
 #define HASH_TYPE(i, name, what) \
 	PROP(hash_type[i], name, OPT_ONOFFAUTO, .def = "auto", .help = "hash " what "; auto: on")
-#define LATER(field, name) PROP(field, name, OPT_BOOL, .def = "off", .help = "only off: not offered yet")
 
 static const struct opt props[] = {
 	PROP(netdev, "netdev", OPT_STR, .arg = "id", .help = "the network backend that it is connected to"),
@@ -651,12 +701,15 @@ static const struct opt props[] = {
 	PROP(bootindex, "bootindex", OPT_INT, .min = (uint64_t)-1, .max = INT32_MAX, .def = "-1",
 	     .help = "place in firmware's boot order; there is no firmware, so it changes nothing"),
 	NO_EFFECT(gso, "gso"),
-	NO_EFFECT(mtu_bypass, "x-mtu-bypass-backend"),
-	PROP(tx, "tx", OPT_ENUM, .choices = tx_names, .def = "bh", .help = "accepted; frames are sent at once"),
-	PROP(tx_timer, "x-txtimer", OPT_UINT, .def = "150000", .help = "accepted; nothing depends on it"),
+	PROP(mtu_bypass, "x-mtu-bypass-backend", OPT_BOOL, .def = "on",
+	     .help = "accepted; host_mtu is told whatever the backend can"),
+	PROP(tx, "tx", OPT_ENUM, .choices = tx_names, .def = "bh",
+	     .help = "timer: frames wait for more, x-txtimer long"),
+	PROP(tx_timer, "x-txtimer", OPT_UINT, .def = "150000", .arg = "ns", .help = "how long, for tx=timer"),
 	PROP(tx_burst, "x-txburst", OPT_INT, .min = 1, .max = INT32_MAX, .def = "256",
-	     .help = "accepted; nothing depends on it"),
-	PROP(rsc_interval, "rsc_interval", OPT_UINT, .def = "300000", .help = "accepted; nothing depends on it yet"),
+	     .help = "frames that are sent in one go, before others get their turn"),
+	PROP(rsc_interval, "rsc_interval", OPT_UINT, .def = "300000", .arg = "ns",
+	     .help = "accepted; segments are joined by the backend, which waits for none"),
 	PROP(mq, "mq", OPT_BOOL, .def = "off", .help = "a pair of queues for each queue of the netdev"),
 	PROP(rss, "rss", OPT_BOOL, .def = "off", .help = "receive-side scaling: the guest says which flow goes where"),
 	PROP(hash, "hash", OPT_BOOL, .def = "off", .help = "the guest is told each frame's hash"),
@@ -669,8 +722,10 @@ static const struct opt props[] = {
 	HASH_TYPE(6, "hash-ipv6ex", "addresses of IPv6 with extension headers"),
 	HASH_TYPE(7, "hash-tcp6ex", "TCP over IPv6 with extension headers"),
 	HASH_TYPE(8, "hash-udp6ex", "UDP over IPv6 with extension headers"),
-	LATER(rsc_ext, "guest_rsc_ext"),
-	LATER(failover, "failover"),
+	PROP(rsc_ext, "guest_rsc_ext", OPT_BOOL, .def = "off",
+	     .help = "the guest is told how many segments a large frame was made of"),
+	PROP(failover, "failover", OPT_BOOL, .def = "off",
+	     .help = "the guest may use it as the standby of another card"),
 	OPT_END,
 };
 

@@ -8,6 +8,8 @@
  *	virtio_net_ctrl.c	control queue
  *	virtio_net_mq.c		several pairs
  *	virtio_net_rss.c	receive-side scaling and hash report
+ *	virtio_net_coal.c	notification coalescing
+ *	virtio_net_stats.c	device statistics
  *
  * A pair is a receive and a transmit queue with a net client of its own, the peer of one queue of the netdev. A pair belongs to its queues' loop while the device
  * runs; all else but the properties to the first pair's, which serves the control queue too.
@@ -22,6 +24,12 @@
 #include "virtio/device.h"
 
 #define ETH_MTU_MIN 68u /* RFC 791 */
+
+/* tx=: frames are sent when the guest kicks, or when it has had time for more. */
+enum {
+	TX_BH,
+	TX_TIMER
+};
 
 /* The longest header in front of a frame: vnet_hdr_len(). */
 #define VNET_HDR_MAX ((unsigned)sizeof(struct virtio_net_hdr_v1_hash))
@@ -44,9 +52,10 @@
 struct vnet_tx {
 	struct batch batch;
 	struct iovec iov[VNET_TX_IOV];
-	unsigned waiting; /* frames at the head of the ring that the peer had no room for: held */
-	bool blocked;	  /* owed a wake by the peer */
-	uint8_t *flat;	  /* for a frame in more pieces than writev() takes */
+	unsigned waiting;   /* frames at the head of the ring that the peer had no room for: held */
+	bool blocked;	    /* owed a wake by the peer */
+	struct timer timer; /* tx=timer: from a kick until frames are sent */
+	uint8_t *flat;	    /* for a frame in more pieces than writev() takes */
 };
 
 /* A chain that was collected and not used yet. */
@@ -92,6 +101,19 @@ struct vnet_rx {
 
 struct virtio_net;
 
+/* When the driver is called for a queue. On the queue's loop but for params and post: see virtio_net_coal.c. */
+struct vnet_coal {
+	_Atomic uint64_t params; /* max_packets, max_usecs in the lower half; 0: a call for each batch */
+	bool tx;
+	bool owed;     /* a call that the driver wants */
+	bool counting; /* since `since`, VM clock */
+	uint64_t from; /* frames that had passed at the last call */
+	uint64_t since;
+	struct vnet_pair *pair;
+	struct timer timer;
+	struct post post; /* the parameters changed */
+};
+
 #define VNET_RSS_TABLE 128 /* the least that 5.1.4.1 allows as the most */
 
 /* Receive steering by hash (MQ_RSS_CONFIG), and what is hashed at all. */
@@ -122,6 +144,9 @@ struct vnet_pair {
 	bool negotiated;	    /* what follows from the features is in force */
 	unsigned hdr_len;	    /* of the header in front of each frame: follows from the features, as the next */
 	uint32_t sends;		    /* NET_OFF_* that the guest negotiated for what it sends */
+	bool rsc;		    /* headers of frames that stand for many say how many (RSC_EXT) */
+	uint32_t longest;	    /* frame that is not to be cut: by the MTU, if the driver took it */
+	struct vnet_coal coal[2];   /* receive, transmit */
 	struct vnet_tx tx;
 	struct vnet_rx rx;
 };
@@ -150,6 +175,9 @@ struct vnet_pair {
 	X(ctrl_mac_addr, "ctrl_mac_addr", VIRTIO_NET_F_CTRL_MAC_ADDR, "the guest may change its address") \
 	X(ctrl_guest_offloads, "ctrl_guest_offloads", VIRTIO_NET_F_CTRL_GUEST_OFFLOADS,                   \
 	  "the guest may turn offloads off and on while it runs")                                         \
+	X(notf_coal, "notf_coal", VIRTIO_NET_F_NOTF_COAL, "the guest says how long calls wait for more")  \
+	X(vq_notf_coal, "vq_notf_coal", VIRTIO_NET_F_VQ_NOTF_COAL, "... for each queue")                  \
+	X(device_stats, "device_stats", VIRTIO_NET_F_DEVICE_STATS, "the guest may read statistics")       \
 	X(guest_announce, "guest_announce", VIRTIO_NET_F_GUEST_ANNOUNCE, "the guest announces itself when told to")
 
 struct virtio_net {
@@ -160,9 +188,8 @@ struct virtio_net {
 #define X(field, name, bit, help) bool field;
 		VNET_FEATURES(X)
 #undef X
-		bool gso, mtu_bypass;	/* accepted, nothing depends on them */
-		bool rsc_ext, failover; /* must be off */
-		bool mq, rss, hash;
+		bool gso, mtu_bypass; /* accepted, nothing depends on them */
+		bool failover, rsc_ext, mq, rss, hash;
 		enum onoffauto hash_type[9]; /* by VIRTIO_NET_HASH_REPORT_*, less one */
 		uint16_t rx_queue_size, tx_queue_size, host_mtu;
 		int32_t speed, bootindex, tx_burst;
@@ -174,6 +201,8 @@ struct virtio_net {
 
 	_Atomic uint64_t mac;	 /* mac_key(): what the config space shows */
 	_Atomic uint16_t status; /* VIRTIO_NET_S_* */
+	struct post back_post;	 /* the link is up again, for the loop; then: */
+	struct timer announce;	 /* until the driver is asked to announce itself */
 	/* What the driver configured of its receiving. While a command is under way it does not change. */
 	struct rx_filter filter;
 	struct vnet_rss rss;
@@ -188,6 +217,8 @@ struct virtio_net {
 		uint64_t due; /* VM's clock: when all changes of the pairs' number have been paid for */
 		struct timer late;
 	} ctrl;
+	_Atomic uint64_t coal[2];	/* params of receive and transmit queues that are enabled anew */
+	uint64_t commands, commands_ok; /* of the control queue, ever */
 
 	bool mac_taken; /* from the table of addresses in use */
 	unsigned n_pairs;
@@ -240,6 +271,8 @@ uint32_t vnet_guest_offloads(uint64_t features);
 void vnet_break(struct virtio_net *n, struct virtio_queue *vq, enum virtq_fault why);
 
 /* ---- virtio_net_tx.c; loop ---- */
+void vnet_tx_init(struct vnet_pair *p);
+void vnet_tx_stop(struct vnet_pair *p);
 void vnet_tx_kick(struct vnet_pair *p); /* send what the guest posted */
 void vnet_tx_room(struct vnet_pair *p); /* the peer has room again */
 void vnet_tx_drop_waiting(struct vnet_pair *p, enum net_drop why);
@@ -255,6 +288,29 @@ void vnet_rx_stop(struct vnet_pair *p); /* gives collected chains back; a frame 
 void vnet_rx_kick(struct vnet_pair *p);
 void vnet_rx_drop_held(struct vnet_pair *p, enum net_drop why);
 void vnet_rx_takes_changed(struct vnet_pair *p); /* a frame that is held may need what the guest takes no more */
+
+/*
+ * Ask the driver to announce its addresses on the link (5.1.6.5.4), if it said that it can. Any thread. What is asked is
+ * forgotten when the driver has acknowledged it, or at a reset.
+ */
+void virtio_net_announce(struct virtio_net *n);
+
+/* ---- virtio_net_coal.c; the queue's loop ---- */
+void vnet_coal_init(struct vnet_pair *p);
+void vnet_coal_start(struct vnet_pair *p);
+void vnet_coal_stop(struct vnet_pair *p);
+void vnet_coal_reset(struct vnet_pair *p);
+void vnet_coal_queue_reset(struct vnet_coal *c);
+void vnet_coal_flush(struct vnet_coal *c);
+
+/* Publish what was pushed to a pair's receive or transmit queue, and call now or later if it is wanted. */
+static inline void vnet_flush(struct vnet_pair *p, bool tx)
+{
+	if (likely(!atomic_load_explicit(&p->coal[tx].params, memory_order_relaxed)))
+		virtio_queue_flush(&p->net->vdev, tx ? p->txq : p->rxq);
+	else
+		vnet_coal_flush(&p->coal[tx]);
+}
 
 /* ---- virtio_net_rss.c ---- */
 /* Which types of hash the properties allow (VIRTIO_NET_RSS_HASH_TYPE_*). Any thread. */

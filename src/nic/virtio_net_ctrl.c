@@ -155,6 +155,10 @@ static bool command(struct virtio_net *n, const struct virtio_net_ctrl_hdr *h, s
 		return vnet_mq_command(n, h->cmd, c);
 	case VIRTIO_NET_CTRL_GUEST_OFFLOADS:
 		return offloads_command(n, h->cmd, c);
+	case VIRTIO_NET_CTRL_NOTF_COAL:
+		return vnet_coal_command(n, h->cmd, c);
+	case VIRTIO_NET_CTRL_STATS:
+		return vnet_stats_command(n, h->cmd, c);
 	}
 	return false;
 }
@@ -189,18 +193,22 @@ static bool is_time(struct virtio_net *n)
 static void answer(struct virtio_net *n, const struct vchain *ch, const struct iovec *iov)
 {
 	const struct iovec *in = iov + ch->n_out;
-	struct vnet_cmd c = { iov_cur(iov, ch->n_out), ch->out_len, iov_cur(in, ch->n_in), ch->in_len - 1, 0, 0 };
-	struct iov_cur at = c.out;
+	struct vnet_cmd c = {
+		iov_cur(iov, ch->n_out), ch->out_len, iov_cur(in, ch->n_in), iov_cur(in, ch->n_in), ch->in_len - 1, 0, 0
+	};
+	struct iov_cur at = c.in;
 	struct virtio_net_ctrl_hdr h;
 	uint8_t ack;
 
 	iov_skip(&c.out, 1);
 	ack = vnet_cmd_get(&c, &h, sizeof(h)) && command(n, &h, &c) ? VIRTIO_NET_OK : VIRTIO_NET_ERR;
-	if (ack != VIRTIO_NET_OK)
-		c.written = 0;
+	n->commands++;
+	n->commands_ok += ack == VIRTIO_NET_OK;
 	iov_skip(&at, c.ack_at);
 	iov_put(&at, &ack, 1);
 	mark_dirty(n, in, MAX(c.written, c.ack_at) + 1);
+	if (ack != VIRTIO_NET_OK)
+		c.written = 0; /* it says nothing */
 	n->ctrl.head = ch->head;
 	n->ctrl.written = (uint32_t)MAX(c.written, c.ack_at) + 1;
 	n->ctrl.busy = ack == VIRTIO_NET_OK && (vnet_mq_tell(n) || !is_time(n));

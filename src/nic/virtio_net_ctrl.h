@@ -12,7 +12,8 @@
 struct vnet_cmd {
 	struct iov_cur cur; /* of the command-specific data */
 	size_t left;	    /* bytes of it */
-	struct iov_cur out; /* of the writable part, behind the answer: where a result goes */
+	struct iov_cur in;  /* of the writable part */
+	struct iov_cur out; /* in there, behind the answer: where a result goes */
 	size_t room;	    /* bytes of it */
 	size_t ack_at;	    /* where in the writable part the answer is: first, as a rule */
 	size_t written;	    /* bytes of result */
@@ -41,8 +42,20 @@ static inline void vnet_cmd_put(struct vnet_cmd *c, const void *from, size_t n)
 	c->written += n;
 }
 
+/* n bytes of the writable part belong to the command's data, in front of the answer. False: there are not so many. */
+static inline bool vnet_cmd_data_first(struct vnet_cmd *c, size_t n)
+{
+	if (c->room < n)
+		return false;
+	c->ack_at = n;
+	c->out = c->in;
+	return true;
+}
+
 /* Classes that have a file of their own: true if the command was carried out. */
-bool vnet_mq_command(struct virtio_net *n, uint8_t what, struct vnet_cmd *c); /* virtio_net_rss.c */
-bool vnet_pairs_set(struct virtio_net *n, struct vnet_cmd *c);		      /* virtio_net_mq.c */
+bool vnet_mq_command(struct virtio_net *n, uint8_t what, struct vnet_cmd *c);	 /* virtio_net_rss.c */
+bool vnet_coal_command(struct virtio_net *n, uint8_t what, struct vnet_cmd *c);	 /* virtio_net_coal.c */
+bool vnet_stats_command(struct virtio_net *n, uint8_t what, struct vnet_cmd *c); /* virtio_net_stats.c */
+bool vnet_pairs_set(struct virtio_net *n, struct vnet_cmd *c);			 /* virtio_net_mq.c */
 
 #endif

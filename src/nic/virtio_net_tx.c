@@ -15,8 +15,6 @@
 #include "base/iov.h"
 #include "nic/virtio_net.h"
 
-/* Batches in one go, so that others on the loop get their turn. */
-#define TX_BUDGET 4
 /* With the header slot no more pieces than writev() takes. */
 #define TX_PIECES (NET_IOV_MAX - 1)
 
@@ -122,10 +120,10 @@ static __attribute__((noinline)) int broke(struct vnet_pair *p, enum virtq_fault
 }
 
 /*
- * Collect a batch. Returns the chains that were dealt with, dropped ones too; 0: the ring is empty. Negative: the queue
+ * Collect a batch of at most `most` frames. Returns the chains that were dealt with, dropped ones too; 0: the ring is empty. Negative: the queue
  * broke.
  */
-static int collect(struct vnet_pair *p)
+static int collect(struct vnet_pair *p, unsigned most)
 {
 	struct vnet_tx *t = &p->tx;
 	struct virtq *q = &p->txq->q;
@@ -135,7 +133,7 @@ static int collect(struct vnet_pair *p)
 	int r = 0;
 
 	b->n = 0;
-	for (; n < NET_BATCH; n++) {
+	for (; n < most; n++) {
 		struct frame *f = &b->frame[b->n];
 		enum net_drop why;
 
@@ -194,41 +192,82 @@ static bool send_batch(struct vnet_pair *p)
 
 static void run(struct vnet_pair *p)
 {
+	unsigned left = p->net->prop.tx_burst; /* so that others on the loop get their turn */
 	struct virtq *q = &p->txq->q;
 
 	virtq_kick_disable(q);
-	for (unsigned budget = TX_BUDGET; budget; budget--) {
-		int n = collect(p);
+	while (left) {
+		unsigned most = MIN(left, (unsigned)NET_BATCH);
+		int n = collect(p, most);
 		bool sent;
 
 		if (n < 0)
 			return;
 		sent = send_batch(p);
-		virtio_queue_flush(&p->net->vdev, p->txq);
+		vnet_flush(p, true);
 		if (!sent)
 			return;
 		/* A batch that is not full was most likely ended by an empty ring: ask for a kick, and look again. */
-		if (n < NET_BATCH && !virtq_kick_enable(q)) {
+		if ((unsigned)n < most && !virtq_kick_enable(q)) {
 			if (unlikely(q->fault))
 				vnet_break(p->net, p->txq, q->fault);
 			return;
 		}
 		virtq_kick_disable(q);
+		left -= most;
 	}
 	watch_again(&p->txq->watch);
 }
 
-void vnet_tx_kick(struct vnet_pair *p)
+static void run_if_free(struct vnet_pair *p)
 {
 	if (!p->tx.blocked && !p->quiet && p->txq->q.running)
 		run(p);
+}
+
+static void on_time(struct timer *t)
+{
+	run_if_free(container_of(t, struct vnet_pair, tx.timer));
+}
+
+/* tx=timer: wait for more from the first kick on. One that comes meanwhile is not waited with. */
+static bool waits_for_more(struct vnet_pair *p)
+{
+	struct timer *t = &p->tx.timer;
+
+	if (p->tx.blocked || p->quiet || !p->txq->q.running)
+		return false;
+	if (timer_armed(t)) {
+		timer_cancel(t);
+		return false;
+	}
+	virtq_kick_disable(&p->txq->q);
+	return timer_arm(t, clock_now(CLOCK_VM_NS) + p->net->prop.tx_timer) == 0;
+}
+
+void vnet_tx_kick(struct vnet_pair *p)
+{
+	if (unlikely(p->net->prop.tx == TX_TIMER) && waits_for_more(p))
+		return;
+	run_if_free(p);
 }
 
 void vnet_tx_room(struct vnet_pair *p)
 {
 	p->tx.blocked = false;
 	if (vnet_running(p))
-		vnet_tx_kick(p);
+		run_if_free(p);
+}
+
+void vnet_tx_init(struct vnet_pair *p)
+{
+	timer_init(&p->tx.timer, p->lane->loop, CLOCK_VM_NS, on_time);
+}
+
+void vnet_tx_stop(struct vnet_pair *p)
+{
+	if (timer_armed(&p->tx.timer))
+		timer_cancel(&p->tx.timer);
 }
 
 void vnet_tx_drop_waiting(struct vnet_pair *p, enum net_drop why)

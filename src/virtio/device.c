@@ -47,12 +47,16 @@ static void raise_isr(struct virtio_device *v, uint8_t bit)
 		atomic_fetch_or(&v->isr, bit);
 }
 
-void virtio_queue_flush(struct virtio_device *v, struct virtio_queue *vq)
+void virtio_queue_call(struct virtio_device *v, struct virtio_queue *vq)
 {
-	if (!virtq_publish(&vq->q))
-		return;
 	raise_isr(v, ISR_QUEUE);
 	v->transport->call(v->transport->opaque, &vq->q);
+}
+
+void virtio_queue_flush(struct virtio_device *v, struct virtio_queue *vq)
+{
+	if (virtq_publish(&vq->q))
+		virtio_queue_call(v, vq);
 }
 
 static void config_interrupt(struct virtio_device *v)

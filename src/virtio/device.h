@@ -163,6 +163,8 @@ int virtio_queues_init(struct virtio_device *v, unsigned n, const uint16_t *max_
 		       struct error *err) __must_check;
 /* Publish and, if wanted, call. The queue's loop. */
 void virtio_queue_flush(struct virtio_device *v, struct virtio_queue *vq);
+/* Call, whatever the ring says. The queue's loop. */
+void virtio_queue_call(struct virtio_device *v, struct virtio_queue *vq);
 /* The config space changed: generation, config interrupt (by v->loop, soon). Any thread. */
 void virtio_config_changed(struct virtio_device *v);
 /*

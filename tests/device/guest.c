@@ -322,19 +322,23 @@ bool negotiate(struct bench *b, uint64_t features)
 	return virtio_get_status(b->v) & VIRTIO_CONFIG_S_FEATURES_OK;
 }
 
+void place_queue(struct bench *b, unsigned i)
+{
+	struct virtq *q = &b->v->queue[i].q;
+	uint16_t size = MIN(b->queue_size, q->max_size);
+
+	gq_init(b, i, size);
+	q->size = size;
+	q->desc_gpa = RING_GPA(i);
+	q->driver_gpa = RING_GPA(i) + AVAIL_OFF;
+	q->device_gpa = RING_GPA(i) + USED_OFF;
+	virtio_queue_enable(b->v, i);
+}
+
 void place_queues(struct bench *b)
 {
-	for (unsigned i = 0; i < b->v->n_queues; i++) {
-		struct virtq *q = &b->v->queue[i].q;
-		uint16_t size = MIN(b->queue_size, q->max_size);
-
-		gq_init(b, i, size);
-		q->size = size;
-		q->desc_gpa = RING_GPA(i);
-		q->driver_gpa = RING_GPA(i) + AVAIL_OFF;
-		q->device_gpa = RING_GPA(i) + USED_OFF;
-		virtio_queue_enable(b->v, i);
-	}
+	for (unsigned i = 0; i < b->v->n_queues; i++)
+		place_queue(b, i);
 }
 
 void driver_ok(struct bench *b)

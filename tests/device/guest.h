@@ -137,6 +137,7 @@ uint64_t offered(struct bench *b);
 bool negotiate(struct bench *b, uint64_t features);
 /* Place and enable the queues (size b->queue_size each, the control queue 64 at most). */
 void place_queues(struct bench *b);
+void place_queue(struct bench *b, unsigned i); /* one of them */
 void driver_ok(struct bench *b);
 /* All of it, with VERSION_1 added. */
 void driver_up(struct bench *b, uint64_t features);

@@ -364,5 +364,5 @@ int main(void)
 		cmocka_unit_test(test_spread),
 	};
 
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	return bench_run(tests, ARRAY_SIZE(tests), 0);
 }
