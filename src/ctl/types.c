@@ -60,6 +60,7 @@ const struct type *const all_types[] = {
 	&type_virtio_net,
 	&type_virtio_net_pci,
 	&type_virtio_net_pci_non_transitional,
+	&type_virtio_net_pci_transitional,
 	NULL,
 };
 /* clang-format on */
@@ -140,7 +141,6 @@ const struct unoffered unoffered_nics[] = {
 	{ "tulip", OTHER_NIC },
 	{ "usb-net", "there is no USB; use virtio-net-pci" },
 	{ "virtio-net-device", "there is no virtio-mmio bus; use virtio-net-pci" },
-	{ "virtio-net-pci-transitional", "there is no legacy interface yet; use virtio-net-pci" },
 	{ "vmxnet3", OTHER_NIC },
 	{ NULL, NULL },
 };

@@ -7,6 +7,7 @@
  */
 #include <errno.h>
 #include <jansson.h>
+#include <linux/if_ether.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -144,6 +145,19 @@ static bool vnet_validate(struct virtio_device *v, uint64_t features)
 	return !dangling(features);
 }
 
+/* What drivers that took every feature, BAD_FEATURE with them, are known to understand (Linux 2.6.25). */
+#define BAD_DRIVERS_KNOW                                                                                              \
+	(BIT(VIRTIO_NET_F_MAC) | BIT(VIRTIO_NET_F_CSUM) | BIT(VIRTIO_NET_F_HOST_TSO4) | BIT(VIRTIO_NET_F_HOST_TSO6) | \
+	 BIT(VIRTIO_NET_F_HOST_ECN))
+
+static uint64_t vnet_legacy_features(struct virtio_device *v, uint64_t features)
+{
+	(void)v;
+	if (features & BIT(VIRTIO_F_BAD_FEATURE))
+		features &= BAD_DRIVERS_KNOW;
+	return features & ~dangling(features);
+}
+
 /* ---- config space (5.1.4): read-only for a driver of virtio 1.0 or later ---- */
 
 /* As much of it as the offered features need. */
@@ -178,6 +192,39 @@ static void vnet_config_read(struct virtio_device *v, unsigned off, unsigned siz
 
 	memcpy(c.mac, &mac, sizeof(c.mac));
 	memcpy(out, (uint8_t *)&c + off, size);
+}
+
+struct mac_bytes {
+	struct virtio_net *n;
+	unsigned off, size;
+	const uint8_t *in;
+};
+
+/* The filter is the loop's. */
+static void write_mac_on_loop(void *arg)
+{
+	const struct mac_bytes *w = arg;
+	uint64_t key = atomic_load(&w->n->mac);
+
+	memcpy((uint8_t *)&key + w->off, w->in, w->size);
+	atomic_store(&w->n->mac, key);
+	w->n->filter.mac = key;
+}
+
+/*
+ * A legacy driver may write the address, at any time, if it has no command for that (5.1.4.3), nor several pairs of queues,
+ * which came later. It comes in any pieces: what lies between the first and the last one is no address yet, and matches
+ * nothing that anybody sends.
+ */
+static void vnet_legacy_config_write(struct virtio_device *v, unsigned off, unsigned size, const uint8_t *in)
+{
+	struct mac_bytes w = { to_virtio_net(v), off, 0, in };
+
+	if (off >= ETH_ALEN ||
+	    v->guest_features & (BIT(VIRTIO_F_VERSION_1) | BIT(VIRTIO_NET_F_CTRL_MAC_ADDR) | BIT(VIRTIO_NET_F_MQ)))
+		return; /* read-only */
+	w.size = MIN(size, ETH_ALEN - off);
+	loop_call(v->loop, write_mac_on_loop, &w);
 }
 
 /* ---- queues ---- */
@@ -661,7 +708,9 @@ static void vnet_class_init(struct class *class)
 	c->unrealize = vnet_unrealize;
 	c->features_changed = vnet_features_changed;
 	c->validate = vnet_validate;
+	c->legacy_features = vnet_legacy_features;
 	c->config_read = vnet_config_read;
+	c->legacy_config_write = vnet_legacy_config_write;
 	c->ready = vnet_ready;
 	c->start = vnet_start;
 	c->stop = vnet_stop;

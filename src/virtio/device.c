@@ -256,6 +256,7 @@ static int map_ring(struct virtio_device *v, struct virtq *q)
 		.indirect = virtio_has(v, VIRTIO_RING_F_INDIRECT_DESC),
 		.packed = virtio_has(v, VIRTIO_F_RING_PACKED),
 		.in_order = virtio_has(v, VIRTIO_F_IN_ORDER),
+		.notify_on_empty = v->legacy && virtio_has(v, VIRTIO_F_NOTIFY_ON_EMPTY),
 	};
 
 	if (!q->enabled || q->running)
@@ -438,7 +439,7 @@ static void queue_start_on_loop(void *arg)
 
 void virtio_queue_enable(struct virtio_device *v, unsigned index)
 {
-	bool live = atomic_load(&v->status) & VIRTIO_CONFIG_S_DRIVER_OK;
+	bool live = v->started || atomic_load(&v->status) & VIRTIO_CONFIG_S_DRIVER_OK;
 	struct virtq *q;
 
 	if (index >= v->n_queues)
@@ -466,6 +467,7 @@ static void ready_on_loop(void *arg)
 
 static void start(struct virtio_device *v)
 {
+	v->started = true;
 	if (virtio_class(v)->ready)
 		loop_call(v->loop, ready_on_loop, v);
 	visit_lanes_back(v, lane_start);
@@ -477,6 +479,7 @@ static void reset_on_loop(void *arg)
 	struct virtio_device *v = arg;
 
 	loop_unpost(v->loop, &v->config_post);
+	v->started = v->legacy = false;
 	atomic_store(&v->status, 0);
 	atomic_store(&v->isr, 0);
 	atomic_store(&v->broken, false);
@@ -510,14 +513,18 @@ uint64_t virtio_offered(const struct virtio_device *v)
 	return v->host_features;
 }
 
-void virtio_set_features(struct virtio_device *v, unsigned word, uint32_t value)
+static void take_features(struct virtio_device *v, uint64_t features)
 {
-	if (word > 1 || atomic_load(&v->status) & VIRTIO_CONFIG_S_FEATURES_OK)
-		return;
-	v->guest_features &= ~((uint64_t)UINT32_MAX << 32 * word);
-	v->guest_features |= (uint64_t)value << 32 * word;
+	v->guest_features = features;
 	if (virtio_class(v)->features_changed)
 		virtio_class(v)->features_changed(v);
+}
+
+void virtio_set_features(struct virtio_device *v, unsigned word, uint32_t value)
+{
+	if (word > 1 || v->started || atomic_load(&v->status) & VIRTIO_CONFIG_S_FEATURES_OK)
+		return;
+	take_features(v, (v->guest_features & ~((uint64_t)UINT32_MAX << 32 * word)) | (uint64_t)value << 32 * word);
 }
 
 static bool features_fine(struct virtio_device *v)
@@ -554,7 +561,7 @@ void virtio_set_status(struct virtio_device *v, uint8_t value)
 		virtio_reset(v);
 		return;
 	}
-	if ((new &VIRTIO_CONFIG_S_FEATURES_OK) && !features_fine(v))
+	if ((new &VIRTIO_CONFIG_S_FEATURES_OK) && (v->started || !features_fine(v)))
 		new &= (uint8_t)~VIRTIO_CONFIG_S_FEATURES_OK;
 	if (!((old | new) & VIRTIO_CONFIG_S_FEATURES_OK))
 		new &= (uint8_t)~VIRTIO_CONFIG_S_DRIVER_OK;
@@ -570,6 +577,11 @@ uint8_t virtio_read_isr(struct virtio_device *v)
 	return atomic_exchange(&v->isr, 0);
 }
 
+void virtio_ack_isr(struct virtio_device *v, uint8_t bits)
+{
+	atomic_fetch_and(&v->isr, (uint8_t)~bits);
+}
+
 void virtio_config_read(struct virtio_device *v, unsigned off, unsigned size, uint8_t *out)
 {
 	memset(out, 0, size);
@@ -581,6 +593,146 @@ void virtio_config_write(struct virtio_device *v, unsigned off, unsigned size, c
 {
 	if (off < v->config_len && virtio_class(v)->config_write)
 		virtio_class(v)->config_write(v, off, (unsigned)MIN((size_t)size, v->config_len - off), in);
+}
+
+/* ---- legacy drivers; control mutex ---- */
+
+/* What only the legacy interface has (6.3). */
+static uint64_t legacy_bits(const struct virtio_device *v)
+{
+	return BIT(VIRTIO_F_BAD_FEATURE) | (v->any_layout ? BIT(VIRTIO_F_ANY_LAYOUT) : 0) |
+	       (v->notify_on_empty ? BIT(VIRTIO_F_NOTIFY_ON_EMPTY) : 0);
+}
+
+uint32_t virtio_legacy_offered(const struct virtio_device *v)
+{
+	return (uint32_t)(v->host_features | legacy_bits(v));
+}
+
+/* While a driver is setting up: neither has it started the device, nor has a modern one settled what it is. */
+static bool legacy_open(struct virtio_device *v)
+{
+	return !v->started && !(atomic_load(&v->status) & VIRTIO_CONFIG_S_FEATURES_OK);
+}
+
+void virtio_legacy_set_features(struct virtio_device *v, uint32_t value)
+{
+	if (legacy_open(v))
+		take_features(v, value);
+}
+
+/* The driver is a legacy one: from now on it has what it may have. */
+static void legacy_begin(struct virtio_device *v)
+{
+	uint64_t f = v->guest_features & virtio_legacy_offered(v);
+
+	take_features(v, virtio_class(v)->legacy_features ? virtio_class(v)->legacy_features(v, f) : f);
+	v->legacy = true;
+}
+
+void virtio_legacy_set_status(struct virtio_device *v, uint8_t value)
+{
+	uint8_t new = value &STATUS_OF_DRIVER &(uint8_t)~VIRTIO_CONFIG_S_FEATURES_OK;
+
+	if (value == 0) {
+		virtio_reset(v);
+		return;
+	}
+	if ((new &VIRTIO_CONFIG_S_DRIVER_OK) && legacy_open(v))
+		legacy_begin(v);
+	new &= (uint8_t)~atomic_fetch_or(&v->status, new);
+	if ((new &VIRTIO_CONFIG_S_DRIVER_OK) && !v->started)
+		start(v);
+}
+
+void virtio_legacy_config_write(struct virtio_device *v, unsigned off, unsigned size, const uint8_t *in)
+{
+	const struct virtio_device_class *c = virtio_class(v);
+	void (*write)(struct virtio_device *, unsigned, unsigned, const uint8_t *) =
+		c->legacy_config_write ? c->legacy_config_write : c->config_write;
+
+	if (off < v->config_len && write)
+		write(v, off, (unsigned)MIN((size_t)size, v->config_len - off), in);
+}
+
+bool virtio_legacy_kick(struct virtio_device *v, unsigned index)
+{
+	bool first;
+
+	if (index >= v->n_queues)
+		return false;
+	first = legacy_open(v) && v->queue[index].q.enabled;
+	if (first) {
+		legacy_begin(v);
+		start(v);
+	}
+	sys_eventfd_signal(v->queue[index].kick_fd);
+	return first;
+}
+
+uint16_t virtio_legacy_queue_size(const struct virtq *q)
+{
+	unsigned size = q->size;
+
+	while (q->size == q->max_size && !is_power_of_2(size) && size)
+		size &= size - 1;
+	return (uint16_t)size;
+}
+
+/* What it holds is dropped, its ring is forgotten. Its lane stands still, or has not started. */
+static void take_out_of_use(struct virtio_queue *vq)
+{
+	if (virtio_class(vq->vdev)->queue_reset)
+		virtio_class(vq->vdev)->queue_reset(vq->vdev, vq);
+	virtq_stop(&vq->q);
+	vq->q.enabled = false;
+}
+
+struct legacy_ring {
+	struct virtio_queue *vq;
+	uint64_t gpa, align;
+};
+
+/* Descriptors, then the avail ring, then, aligned, the used ring (2.7.2). */
+static void place_ring(struct virtq *q, uint64_t gpa, uint64_t align)
+{
+	uint64_t avail = sizeof(struct vring_desc) * q->size, used = avail + sizeof(uint16_t) * (3 + (uint64_t)q->size);
+
+	q->desc_gpa = gpa;
+	q->driver_gpa = gpa + avail;
+	q->device_gpa = gpa + ALIGN_UP(used, align);
+}
+
+static void set_ring_on_loop(void *arg)
+{
+	const struct legacy_ring *r = arg;
+	struct virtio_queue *vq = r->vq;
+	struct virtq *q = &vq->q;
+
+	halt(vq->lane);
+	take_out_of_use(vq);
+	q->desc_gpa = q->driver_gpa = q->device_gpa = 0;
+	if (r->gpa) {
+		q->size = virtio_legacy_queue_size(q);
+		/* Of any other alignment there is no ring. */
+		if (is_power_of_2(r->align))
+			place_ring(q, r->gpa, r->align);
+		q->enabled = is_power_of_2(r->align) && virtq_check(q, vq->vdev->dma, false) == 0;
+		if (!q->enabled)
+			virtio_break(vq->vdev, q, VIRTQ_FAULT_RING);
+	}
+	run(vq->lane);
+}
+
+void virtio_legacy_set_ring(struct virtio_device *v, unsigned index, uint64_t gpa, uint64_t align)
+{
+	struct legacy_ring r = { .gpa = gpa, .align = align };
+
+	/* A modern driver's queues are set up its way. */
+	if (index >= v->n_queues || atomic_load(&v->status) & VIRTIO_CONFIG_S_FEATURES_OK)
+		return;
+	r.vq = &v->queue[index];
+	loop_call(r.vq->lane->loop, set_ring_on_loop, &r);
 }
 
 /* ---- the type ---- */
@@ -650,10 +802,10 @@ static const struct opt props[] = {
 	      .help = "offer notification by event index"),
 	OPT_F(struct virtio_device, indirect_ok, "indirect_desc", OPT_BOOL, .def = "on",
 	      .help = "offer indirect descriptors"),
-	OPT_F(struct virtio_device, legacy_only[0], "any_layout", OPT_BOOL, .def = "on",
-	      .help = "always so with the modern interface"),
-	OPT_F(struct virtio_device, legacy_only[1], "notify_on_empty", OPT_BOOL, .def = "on",
-	      .help = "of the legacy interface only"),
+	OPT_F(struct virtio_device, any_layout, "any_layout", OPT_BOOL, .def = "on",
+	      .help = "tell legacy drivers that the layout of buffers is theirs; it always is"),
+	OPT_F(struct virtio_device, notify_on_empty, "notify_on_empty", OPT_BOOL, .def = "on",
+	      .help = "offer legacy drivers an interrupt when a ring runs empty"),
 	OPT_F(struct virtio_device, queue_reset, "queue_reset", OPT_BOOL, .def = "on",
 	      .help = "offer the reset of single queues"),
 	OPT_F(struct virtio_device, packed, "packed", OPT_BOOL, .def = "off", .help = "offer packed rings"),

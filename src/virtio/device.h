@@ -13,6 +13,11 @@
  * Kicks arrive on the loop through the queues' eventfds. A device that meets nonsense breaks itself (virtio_break):
  * NEEDS_RESET, config interrupt, rings untouched until reset. The other lanes begin nothing new from then on, and drop
  * what they hold when they come to it.
+ *
+ * Legacy drivers (the sections called "Legacy Interface"). They know 32 features and no FEATURES_OK, give a ring as one
+ * address, and may use a queue before they set DRIVER_OK, or never set it. A transport that offers the legacy interface
+ * passes what comes through it to the virtio_legacy_*() functions. Whose the device is, is decided when it starts: it is
+ * a legacy driver's if FEATURES_OK is not set then, and what the driver wrote is cut down to what it may have.
  */
 #ifndef VIRTIO_DEVICE_H
 #define VIRTIO_DEVICE_H
@@ -24,6 +29,8 @@
 #include "virtio/ring.h"
 
 #define VIRTIO_STATUS_NEEDS_RESET 0x40
+/* Offered by the legacy interface; a driver that takes it takes all that it sees, and understands little of it (6.3). */
+#define VIRTIO_F_BAD_FEATURE	  30
 
 /* Not in the kernel's headers of Debian 12 (virtio 1.2, chapter 6). */
 #ifndef VIRTIO_F_NOTIFICATION_DATA
@@ -79,8 +86,12 @@ struct virtio_device {
 
 	/* properties */
 	bool event_idx_ok, indirect_ok, packed, in_order, queue_reset, notification_data;
-	bool legacy_only[2]; /* accepted: they say nothing about the modern interface */
-	bool iommu_platform; /* must be off */
+	bool any_layout, notify_on_empty; /* of the legacy interface */
+	bool iommu_platform;		  /* must be off */
+
+	/* Of the start, until the reset; changed under the control mutex, while all lanes stand still. */
+	bool started; /* the driver uses the device */
+	bool legacy;  /* ... by the legacy interface */
 
 	_Atomic uint8_t status;
 	_Atomic uint8_t isr;
@@ -99,9 +110,16 @@ struct virtio_device_class {
 	void (*features_changed)(struct virtio_device *v);
 	/* Is this set of negotiated features consistent (dependencies, 5.1.3.1)? The core checked it is a subset. */
 	bool (*validate)(struct virtio_device *v, uint64_t features);
+	/*
+	 * What a legacy driver that wrote this subset of what it was offered gets: it cannot be told that features
+	 * contradict each other, so those are left out. NULL: as it wrote them. Control mutex.
+	 */
+	uint64_t (*legacy_features)(struct virtio_device *v, uint64_t features);
 	/* Config space, off + size within config_len. Control mutex. */
 	void (*config_read)(struct virtio_device *v, unsigned off, unsigned size, uint8_t *out);
 	void (*config_write)(struct virtio_device *v, unsigned off, unsigned size, const uint8_t *in);
+	/* The same by the legacy interface; NULL: there is no difference. */
+	void (*legacy_config_write)(struct virtio_device *v, unsigned off, unsigned size, const uint8_t *in);
 	/* The driver is ready: its features are final. On v->loop, before the first lane starts; NULL: nothing to do. */
 	void (*ready)(struct virtio_device *v);
 	/*
@@ -179,7 +197,8 @@ void virtio_set_features(struct virtio_device *v, unsigned word, uint32_t value)
 uint8_t virtio_get_status(const struct virtio_device *v);
 void virtio_set_status(struct virtio_device *v, uint8_t value); /* 0: reset; DRIVER_OK: start */
 void virtio_reset(struct virtio_device *v);
-uint8_t virtio_read_isr(struct virtio_device *v); /* clears; the transport then lowers its line */
+uint8_t virtio_read_isr(struct virtio_device *v);	    /* clears; the transport then lowers its line */
+void virtio_ack_isr(struct virtio_device *v, uint8_t bits); /* clears these; likewise */
 void virtio_config_read(struct virtio_device *v, unsigned off, unsigned size, uint8_t *out); /* beyond the end: 0 */
 void virtio_config_write(struct virtio_device *v, unsigned off, unsigned size, const uint8_t *in);
 /*
@@ -187,6 +206,25 @@ void virtio_config_write(struct virtio_device *v, unsigned off, unsigned size, c
  * runs only a queue that was reset alone is enabled; it runs when this returns.
  */
 void virtio_queue_enable(struct virtio_device *v, unsigned index);
+
+/* ---- for transports with a legacy interface; control mutex held ---- */
+uint32_t virtio_legacy_offered(const struct virtio_device *v);
+void virtio_legacy_set_features(struct virtio_device *v, uint32_t value); /* ignored once the device has started */
+void virtio_legacy_set_status(struct virtio_device *v, uint8_t value);	  /* 0: reset; DRIVER_OK: start */
+void virtio_legacy_config_write(struct virtio_device *v, unsigned off, unsigned size, const uint8_t *in);
+/* The size of its ring: what the driver chose, or the largest power of two that is offered. */
+uint16_t virtio_legacy_queue_size(const struct virtq *q);
+/*
+ * The ring's one address (2.7.2), in bytes, and the alignment of its used part; 0: the queue is no longer used. At any
+ * time: a device that runs stands still meanwhile. A ring that is no good breaks the device.
+ */
+void virtio_legacy_set_ring(struct virtio_device *v, unsigned index, uint64_t gpa, uint64_t align);
+/*
+ * A kick that came by the register: signals the queue's eventfd. The first one from a legacy driver without DRIVER_OK
+ * starts the device; true if this one did.
+ */
+bool virtio_legacy_kick(struct virtio_device *v, unsigned index);
+
 /*
  * Reset one queue (queue_reset = 1), if RING_RESET was negotiated: when this returns nothing of its rings or buffers is
  * touched any more, and its configuration is that after a reset of the device. The other queues notice nothing.

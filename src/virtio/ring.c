@@ -59,6 +59,7 @@ int virtq_start(struct virtq *q, struct dma *dma, const struct virtq_features *f
 	q->indirect = f->indirect;
 	q->in_order = f->in_order;
 	q->skipping = false;
+	q->notify_on_empty = f->notify_on_empty;
 	q->fault = VIRTQ_FINE;
 	q->mode = VIRTQ_OFF;
 	memset(q->in_flight, 0, sizeof(q->in_flight));

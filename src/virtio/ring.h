@@ -75,7 +75,7 @@ enum virtq_mode {
 
 /* What was negotiated, as far as it concerns rings. */
 struct virtq_features {
-	bool event_idx, indirect, packed, in_order;
+	bool event_idx, indirect, packed, in_order, notify_on_empty;
 };
 
 /*
@@ -101,7 +101,7 @@ struct virtq {
 	struct dma *dma;
 	uint8_t mode; /* enum virtq_mode */
 	bool running; /* rings are mapped, kicks count */
-	bool event_idx, indirect, in_order;
+	bool event_idx, indirect, in_order, notify_on_empty;
 	bool skipping; /* in order: the entry pushed last stands for those before it, and may for the next one; at: */
 	uint16_t batch_at; /* ... of the entry */
 	enum virtq_fault fault;

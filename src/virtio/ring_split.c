@@ -196,11 +196,24 @@ void virtq_split_store_used(struct virtq *q)
 		store_used_idx(q);
 }
 
-/* Does the driver want to hear of the entries from `old` on? (2.7.10; without the event index 2.7.7) */
+/* Nothing is under way, and nothing more posted. */
+static bool ran_empty(struct virtq *q)
+{
+	return !q->n_in_flight && guest_u16((const uint16_t *)&q->avail->idx) == q->last_avail;
+}
+
+/*
+ * Does the driver want to hear of the entries from `old` on? (2.7.10; without the event index 2.7.7; of an empty ring,
+ * whatever it suppresses, by NOTIFY_ON_EMPTY: 6.3)
+ */
 static bool wants_call(struct virtq *q, uint16_t old)
 {
 	bool valid = q->signalled_valid;
 
+	if (unlikely(q->notify_on_empty) && ran_empty(q)) {
+		q->signalled_valid = true;
+		return true;
+	}
 	if (!q->event_idx)
 		return !(guest_u16((const uint16_t *)&q->avail->flags) & VRING_AVAIL_F_NO_INTERRUPT);
 	q->signalled_valid = true;

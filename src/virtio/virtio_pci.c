@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The modern PCI transport of virtio: see virtio_pci.h.
+ * The PCI transport of virtio: its life, and the modern registers. See virtio_pci.h; virtio_pci_legacy.c has the others.
  *
  * Registers are reached by vCPUs under the control mutex of the PCI device. An access counts if it is of a field's
  * width at the field's place; any other reads as 0, writes nothing and is counted. What configures a queue is frozen
@@ -21,14 +21,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "base/log.h"
 #include "base/sched.h"
 #include "pci/msix.h"
-#include "virtio/virtio_pci.h"
+#include "virtio/virtio_pci_legacy.h"
 
 /* ---- interrupts ---- */
 
-static void drive_pin(struct virtio_pci *vp)
+void virtio_pci_drive_pin(struct virtio_pci *vp)
 {
 	bool level;
 
@@ -47,9 +46,9 @@ static void queue_call(void *opaque, struct virtq *q)
 	struct virtio_pci *vp = opaque;
 
 	if (likely(msix_enabled(&vp->pci)))
-		msix_notify(&vp->pci, q->vector);
+		msix_notify(&vp->pci, __atomic_load_n(&q->vector, __ATOMIC_RELAXED));
 	else
-		drive_pin(vp);
+		virtio_pci_drive_pin(vp);
 }
 
 static void config_changed(void *opaque)
@@ -59,30 +58,33 @@ static void config_changed(void *opaque)
 	if (msix_enabled(&vp->pci))
 		msix_notify(&vp->pci, atomic_load(&vp->config_vector));
 	else
-		drive_pin(vp);
+		virtio_pci_drive_pin(vp);
 }
 
 /* What cannot be mapped to a vector reads back as NO_VECTOR (4.1.5.1.2.1). */
-static uint16_t valid_vector(const struct virtio_pci *vp, uint16_t vector)
+uint16_t virtio_pci_valid_vector(const struct virtio_pci *vp, uint16_t vector)
 {
 	return vector < msix_vectors(&vp->pci) ? vector : VIRTIO_MSI_NO_VECTOR;
 }
 
 /* ---- doorbells ---- */
 
-/* Others may be building a map of the space: the table is changed inside of begin and commit. */
+void virtio_pci_set_doorbells(struct virtio_pci *vp, struct space *space, struct region *region, struct doorbell *bells,
+			      bool on)
+{
+	space_begin(space);
+	for (unsigned i = 0; i < vp->vdev->n_queues; i++)
+		bells[i].fd = on ? vp->vdev->queue[i].kick_fd : -1;
+	space_doorbells_changed(space, region);
+	space_commit(space);
+}
+
 static void bind_doorbells(struct virtio_pci *vp)
 {
-	struct space *mem = vp->pci.bus->host.mem;
-
 	if (!vp->bells || vp->bells_bound)
 		return;
 	vp->bells_bound = true;
-	space_begin(mem);
-	for (unsigned i = 0; i < vp->vdev->n_queues; i++)
-		vp->bells[i].fd = vp->vdev->queue[i].kick_fd;
-	space_doorbells_changed(mem, &vp->part[VPCI_NOTIFY]);
-	space_commit(mem);
+	virtio_pci_set_doorbells(vp, vp->pci.bus->host.mem, &vp->part[VPCI_NOTIFY], vp->bells, true);
 }
 
 static uint64_t notify_read(void *opaque, uint64_t off, unsigned size)
@@ -230,12 +232,12 @@ static void queue_write_ring(struct virtio_pci *vp, struct virtq *q, uint64_t of
 static void queue_write(struct virtio_pci *vp, uint64_t off, unsigned size, uint32_t value)
 {
 	struct virtq *q = selected(vp);
-	bool live = virtio_get_status(vp->vdev) & VIRTIO_CONFIG_S_DRIVER_OK;
+	bool live = vp->vdev->started || virtio_get_status(vp->vdev) & VIRTIO_CONFIG_S_DRIVER_OK;
 
 	bool alone = q && q->was_reset && !q->enabled;
 
 	if (q && (!live || alone) && FIELD(off, size) == FIELD(VIRTIO_PCI_COMMON_Q_MSIX, 2))
-		q->vector = valid_vector(vp, (uint16_t)value);
+		q->vector = virtio_pci_valid_vector(vp, (uint16_t)value);
 	else if (q && value == 1 && FIELD(off, size) == FIELD(VIRTIO_PCI_COMMON_Q_RESET, 2))
 		virtio_queue_reset(vp->vdev, q->index);
 	else if (q && (!live || alone) && !q->enabled)
@@ -244,19 +246,20 @@ static void queue_write(struct virtio_pci *vp, uint64_t off, unsigned size, uint
 		refused(vp);
 }
 
-static void registers_reset(struct virtio_pci *vp)
+void virtio_pci_registers_reset(struct virtio_pci *vp)
 {
+	virtio_pci_legacy_unbind(vp);
 	vp->device_feature_select = vp->driver_feature_select = 0;
 	vp->queue_select = 0;
 	atomic_store(&vp->config_vector, VIRTIO_MSI_NO_VECTOR);
-	drive_pin(vp);
+	virtio_pci_drive_pin(vp);
 }
 
 static void status_write(struct virtio_pci *vp, uint8_t value)
 {
 	virtio_set_status(vp->vdev, value);
 	if (value == 0)
-		registers_reset(vp);
+		virtio_pci_registers_reset(vp);
 	else if (virtio_get_status(vp->vdev) & VIRTIO_CONFIG_S_DRIVER_OK)
 		bind_doorbells(vp);
 }
@@ -276,7 +279,7 @@ static void common_write(void *opaque, uint64_t off, uint64_t value, unsigned si
 		virtio_set_features(vp->vdev, vp->driver_feature_select, (uint32_t)value);
 		break;
 	case FIELD(VIRTIO_PCI_COMMON_MSIX, 2):
-		atomic_store(&vp->config_vector, valid_vector(vp, (uint16_t)value));
+		atomic_store(&vp->config_vector, virtio_pci_valid_vector(vp, (uint16_t)value));
 		break;
 	case FIELD(VIRTIO_PCI_COMMON_STATUS, 1):
 		status_write(vp, (uint8_t)value);
@@ -300,7 +303,7 @@ static uint64_t isr_read(void *opaque, uint64_t off, unsigned size)
 	if (off != 0)
 		return 0;
 	isr = virtio_read_isr(vp->vdev);
-	drive_pin(vp);
+	virtio_pci_drive_pin(vp);
 	return isr;
 }
 
@@ -372,7 +375,7 @@ static bool is_window_data(const struct virtio_pci *vp, unsigned off, unsigned s
 {
 	unsigned data = vp->cfg_cap + CFG_DATA;
 
-	return off < data + 4 && data < off + size;
+	return vp->cfg_cap && off < data + 4 && data < off + size;
 }
 
 static void virtio_pci_config_read(struct pci_device *p, unsigned off, unsigned size)
@@ -473,36 +476,61 @@ static void add_bar(struct virtio_pci *vp)
 	}
 }
 
+/* Doorbells for every queue, bound to nothing yet. NULL if there is no memory. */
+struct doorbell *virtio_pci_new_doorbells(const struct virtio_pci *vp)
+{
+	struct doorbell *bells = calloc(vp->vdev->n_queues, sizeof(*bells));
+
+	for (unsigned i = 0; bells && i < vp->vdev->n_queues; i++)
+		bells[i].fd = -1;
+	return bells;
+}
+
 static int add_doorbells(struct virtio_pci *vp, struct error *err)
 {
 	unsigned n = vp->vdev->n_queues;
 
 	if (!vp->ioeventfd)
 		return 0;
-	vp->bells = calloc(n, sizeof(*vp->bells));
+	vp->bells = virtio_pci_new_doorbells(vp);
 	if (!vp->bells)
 		return fail(err, ENOMEM, "no memory for %u doorbells", n);
 	for (unsigned i = 0; i < n; i++)
-		vp->bells[i] = (struct doorbell){ .offset = (uint64_t)i * vp->notify_mult, .fd = -1 };
+		vp->bells[i].offset = (uint64_t)i * vp->notify_mult;
 	vp->part[VPCI_NOTIFY].bells = vp->bells;
 	vp->part[VPCI_NOTIFY].n_bells = n;
 	return 0;
 }
 
-static int check_options(const struct virtio_pci *vp, struct error *err)
+static const struct virtio_pci_class *virtio_pci_class(const struct virtio_pci *vp)
 {
-	if (vp->disable_modern)
-		return fail(err, ENOTSUP, "disable-modern=on: only the modern interface is offered; leave it out");
+	return container_of(pci_class(&vp->pci), struct virtio_pci_class, pci);
+}
+
+/* Which interfaces there are. On this bus, which is a conventional one, auto means a legacy one too. */
+static int choose_interfaces(struct virtio_pci *vp, struct error *err)
+{
+	const struct virtio_pci_class *c = virtio_pci_class(vp);
+	bool generic = c->kind == VIRTIO_PCI_GENERIC;
+
+	vp->modern = !generic || !vp->disable_modern;
+	vp->legacy = c->legacy_device && c->kind != VIRTIO_PCI_NON_TRANSITIONAL;
+	if (generic && vp->disable_legacy == OPT_ON)
+		vp->legacy = false;
+	if (!vp->modern && !vp->legacy)
+		return fail(
+			err, EINVAL,
+			"disable-modern=on with disable-legacy=on: no interface would be left; leave one of them out");
+	return 0;
+}
+
+static int check_options(struct virtio_pci *vp, struct error *err)
+{
 	if (vp->ats)
 		return fail(err, ENOTSUP, "ats=on: there is no IOMMU; leave it out");
 	if (vp->aer)
 		return fail(err, ENOTSUP, "aer=on: PCI Express error reporting is not offered; leave it out");
-	if (vp->disable_legacy == OPT_OFF)
-		log_warn(
-			"device '%s': disable-legacy=off: the legacy interface is not offered; the guest's driver must be "
-			"for virtio 1.0 or later",
-			device_label(&vp->pci.dev));
-	return 0;
+	return choose_interfaces(vp, err);
 }
 
 static int child_realize(struct virtio_pci *vp, struct error *err)
@@ -547,6 +575,17 @@ static void virtio_pci_unrealize(struct pci_device *p)
 	msix_destroy(p);
 	free(vp->bells);
 	vp->bells = NULL;
+	free(vp->legacy_bells);
+	vp->legacy_bells = NULL;
+}
+
+static int modern_init(struct virtio_pci *vp, struct error *err)
+{
+	vp->notify_mult = vp->page_per_vq ? 4096 : VIRTIO_PCI_NOTIFY_MULT;
+	add_bar(vp);
+	if (add_caps(vp) < 0)
+		return fail(err, ENOSPC, "no room for the capabilities in config space");
+	return add_doorbells(vp, err);
 }
 
 static int virtio_pci_realize(struct pci_device *p, struct error *err)
@@ -560,13 +599,11 @@ static int virtio_pci_realize(struct pci_device *p, struct error *err)
 		return r;
 	p->config[PCI_INTERRUPT_PIN] = 1;
 	atomic_init(&vp->config_vector, VIRTIO_MSI_NO_VECTOR);
-	vp->notify_mult = vp->page_per_vq ? 4096 : VIRTIO_PCI_NOTIFY_MULT;
-	add_bar(vp);
 	r = vectors_init(vp, err);
-	if (r == 0 && add_caps(vp) < 0)
-		r = fail(err, ENOSPC, "no room for the capabilities in config space");
-	if (r == 0)
-		r = add_doorbells(vp, err);
+	if (r == 0 && vp->modern)
+		r = modern_init(vp, err);
+	if (r == 0 && vp->legacy)
+		r = virtio_pci_legacy_init(vp, err);
 	if (r < 0)
 		virtio_pci_unrealize(p);
 	return r;
@@ -577,7 +614,9 @@ static void virtio_pci_reset(struct pci_device *p)
 	struct virtio_pci *vp = to_virtio_pci(p);
 
 	virtio_reset(vp->vdev);
-	registers_reset(vp);
+	virtio_pci_registers_reset(vp);
+	if (!vp->cfg_cap)
+		return;
 	p->config[vp->cfg_cap + CFG_BAR] = 0;
 	memset(&p->config[vp->cfg_cap + CFG_OFFSET], 0, 12);
 }
@@ -641,10 +680,6 @@ static const struct opt virtio_pci_props[] = {
 	      .help = "kicks by ioeventfd, without a return to the vCPU's thread"),
 	OPT_F(struct virtio_pci, vectors, "vectors", OPT_INT, .min = (uint64_t)-1, .max = 2048, .def = "-1",
 	      .help = "MSI-X vectors; 0: INTx only; -1: one for each queue and one for changes"),
-	OPT_F(struct virtio_pci, disable_legacy, "disable-legacy", OPT_ONOFFAUTO, .def = "auto",
-	      .help = "the legacy interface is not offered, whatever is said here"),
-	OPT_F(struct virtio_pci, disable_modern, "disable-modern", OPT_BOOL, .def = "off",
-	      .help = "only off: the modern interface is the only one"),
 	OPT_F(struct virtio_pci, page_per_vq, "page-per-vq", OPT_BOOL, .def = "off",
 	      .help = "a page for each queue's doorbell"),
 	OPT_F(struct virtio_pci, ats, "ats", OPT_BOOL, .def = "off", .help = "only off: address translation service"),

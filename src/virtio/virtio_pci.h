@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The PCI transport of virtio (virtio 1.2, 4.1; modern interface only): a PCI device that contains a virtio device on a
- * bus of its own, gives it doorbells and interrupts, and shows its registers in BAR 4 and by the PCI configuration
- * access capability. BAR 1 is for MSI-X.
+ * The PCI transport of virtio (virtio 1.2, 4.1): a PCI device that contains a virtio device on a bus of its own, gives
+ * it doorbells and interrupts, and shows its registers: the modern ones in BAR 4 and by the PCI configuration access
+ * capability, the legacy ones (virtio_pci_legacy.c) in BAR 0. BAR 1 is for MSI-X. A device with both is transitional.
  *
  * A leaf type (virtio-net-pci) is a record whose class_init names the PCI ids and the type of the child; properties
  * that the proxy does not know are the child's.
@@ -16,6 +16,7 @@
 #define VIRTIO_PCI_VENDOR      0x1af4
 #define VIRTIO_PCI_DEVICE(id)  (0x1040 + (id)) /* by virtio device id */
 #define VIRTIO_PCI_SUBSYSTEM   0x1100
+#define VIRTIO_PCI_BAR_LEGACY  0
 #define VIRTIO_PCI_BAR_MSIX    1
 #define VIRTIO_PCI_BAR_REGS    4
 #define VPCI_PART_SIZE	       0x1000 /* each group of registers has a page; doorbells come last */
@@ -36,9 +37,12 @@ struct virtio_pci {
 	struct virtio_transport transport;
 
 	/* properties */
-	bool ioeventfd, disable_modern, page_per_vq, ats, aer;
+	bool ioeventfd, page_per_vq, ats, aer;
+	bool disable_modern;	/* of VIRTIO_PCI_GENERIC, as the next */
 	uint8_t disable_legacy; /* enum onoffauto */
 	int32_t vectors;	/* -1: one for each queue and one for changes; 0: INTx only */
+
+	bool legacy, modern; /* which interfaces there are; at least one */
 
 	/* registers; control mutex */
 	uint32_t device_feature_select, driver_feature_select;
@@ -50,12 +54,31 @@ struct virtio_pci {
 	struct region part[VPCI_PARTS];
 	struct doorbell *bells; /* one a queue; bound from the first DRIVER_OK on */
 	bool bells_bound;
+
+	struct region legacy_io;
+	struct doorbell *legacy_bells; /* one a queue; bound while a legacy driver has the device */
+	bool legacy_bound;
+};
+
+enum virtio_pci_kind {
+	VIRTIO_PCI_GENERIC, /* the interfaces are a matter of properties: VIRTIO_PCI_GENERIC_PROPS */
+	VIRTIO_PCI_TRANSITIONAL,
+	VIRTIO_PCI_NON_TRANSITIONAL,
 };
 
 struct virtio_pci_class {
 	struct pci_class pci;
 	const char *child; /* type of the virtio device */
+	enum virtio_pci_kind kind;
+	/* PCI device id and subsystem id (the virtio device id) with a legacy interface; 0: there is none (4.1.2.3). */
+	uint16_t legacy_device, legacy_subsystem;
 };
+
+#define VIRTIO_PCI_GENERIC_PROPS                                                                     \
+	OPT_F(struct virtio_pci, disable_legacy, "disable-legacy", OPT_ONOFFAUTO, .def = "auto",     \
+	      .help = "no legacy interface, only that of virtio 1.0 and later; auto: there is one"), \
+		OPT_F(struct virtio_pci, disable_modern, "disable-modern", OPT_BOOL, .def = "off",   \
+		      .help = "only the legacy interface, for drivers from before virtio 1.0")
 
 extern const struct type type_virtio_pci; /* abstract */
 

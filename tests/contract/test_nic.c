@@ -32,6 +32,7 @@
 static const struct row rows[] = {
 	VIRTIO_NET("virtio-net-pci"),
 	VIRTIO_NET("virtio-net-pci-non-transitional"),
+	VIRTIO_NET("virtio-net-pci-transitional"),
 	RTL8139(c),
 	RTL8139(cplus),
 	E1000("e1000", e1000),

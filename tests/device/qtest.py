@@ -183,13 +183,14 @@ class Pci:
 
 
 def find_device(q, vendor, device, nth=0):
+    devices = device if isinstance(device, tuple) else (device,)
     for slot in range(32):
         pci = Pci(q, slot << 3)
-        if pci.r32(0) == device << 16 | vendor:
+        if pci.r32(0) in [d << 16 | vendor for d in devices]:
             if not nth:
                 return pci
             nth -= 1
-    raise Failure(f"no PCI device {vendor:04x}:{device:04x}")
+    raise Failure(f"no PCI device {vendor:04x}:{devices[0]:04x}")
 
 
 # ---- virtio over PCI, virtio 1.2, 4.1 ----
@@ -278,7 +279,7 @@ class VirtioNet:
 
     def __init__(self, q, nth=0):
         self.q, self.mem = q, Memory()
-        self.pci = find_device(q, 0x1af4, 0x1041, nth)
+        self.pci = find_device(q, 0x1af4, (0x1000, 0x1041), nth)  # transitional, or not
         self.pci.w16(4, self.pci.r16(4) | 6)  # memory, bus master
         where = {}
         for cap, off in self.pci.caps():

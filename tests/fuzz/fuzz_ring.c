@@ -126,7 +126,7 @@ static void set_up(void)
 	struct virtq_base base = { 0 };
 
 	virtq_stop(&q);
-	features = (struct virtq_features){ how & 1, how & 2, how & 4, how & 8 };
+	features = (struct virtq_features){ how & 1, how & 2, how & 4, how & 8, how & 16 };
 	q = (struct virtq){ .max_size = SIZE, .desc_gpa = RING, .driver_gpa = DRIVER, .device_gpa = DEVICE };
 	q.size = (uint16_t)(features.packed ? 1 + get(1) % SIZE : 1u << get(1) % 7);
 	if (how & 0x80) {

@@ -3,6 +3,7 @@
  * The PCI transport of virtio, from the guest's side: a small driver sets up a virtio device that copies what it is
  * given from the readable to the writable part of each chain.
  */
+#include "copier.h"
 #include "pcibench.h"
 
 #include <dirent.h>
@@ -11,120 +12,14 @@
 #include <sched.h>
 #include <unistd.h>
 
-#include "base/iov.h"
 #include "virtio/virtio_pci.h"
 
-#define QUEUES	   3
-#define QSIZE	   64
-#define CONFIG_LEN 13
-#define NO_VECTOR  0xffff
+#define NO_VECTOR 0xffff
 
 static struct bench bench;
 static struct bench *const b = &bench;
 
-/* ---- the device ---- */
-
-struct copier {
-	struct virtio_device v;
-	uint8_t config[CONFIG_LEN];
-	bool rejects;		/* property: realize fails */
-	unsigned starts, stops; /* of the loop */
-};
-
-static struct copier *to_copier(struct virtio_device *v)
-{
-	return container_of(v, struct copier, v);
-}
-
-static int copier_realize(struct virtio_device *v, struct error *err)
-{
-	static const uint16_t sizes[QUEUES] = { QSIZE, QSIZE, QSIZE };
-
-	if (to_copier(v)->rejects)
-		return fail(err, EINVAL, "rejects=on: as you wish");
-	v->device_id = 42;
-	v->config_len = CONFIG_LEN;
-	v->host_features = 1;
-	return virtio_queues_init(v, QUEUES, sizes, NULL, err);
-}
-
-static void copier_unrealize(struct virtio_device *v)
-{
-	(void)v;
-}
-
-static void copier_config_read(struct virtio_device *v, unsigned off, unsigned size, uint8_t *out)
-{
-	memcpy(out, to_copier(v)->config + off, size);
-}
-
-static void copier_config_write(struct virtio_device *v, unsigned off, unsigned size, const uint8_t *in)
-{
-	memcpy(to_copier(v)->config + off, in, size);
-}
-
-static void copier_start(struct virtio_device *v, struct virtio_lane *l)
-{
-	(void)l;
-	to_copier(v)->starts++;
-}
-
-static void copier_stop(struct virtio_device *v, struct virtio_lane *l)
-{
-	(void)l;
-	to_copier(v)->stops++;
-}
-
-static uint32_t copy_chain(const struct iovec *iov, const struct vchain *c)
-{
-	struct iov_cur from = iov_cur(iov, c->n_out), to = iov_cur(iov + c->n_out, c->n_in);
-
-	return (uint32_t)iov_move(&to, &from, SIZE_MAX);
-}
-
-static void copier_kick(struct virtio_device *v, struct virtio_queue *vq)
-{
-	struct iovec iov[VIRTQ_CHAIN_MAX];
-	struct vchain c;
-	int r;
-
-	do {
-		virtq_kick_disable(&vq->q);
-		while ((r = virtq_pop(&vq->q, iov, ARRAY_SIZE(iov), &c)) == 1)
-			virtq_push(&vq->q, c.head, copy_chain(iov, &c));
-		if (r < 0) {
-			virtio_break(v, &vq->q, vq->q.fault);
-			return;
-		}
-	} while (virtq_kick_enable(&vq->q));
-	virtio_queue_flush(v, vq);
-}
-
-static void copier_class_init(struct class *class)
-{
-	struct virtio_device_class *c = container_of(class, struct virtio_device_class, dev.class);
-
-	c->realize = copier_realize;
-	c->unrealize = copier_unrealize;
-	c->config_read = copier_config_read;
-	c->config_write = copier_config_write;
-	c->start = copier_start;
-	c->stop = copier_stop;
-	c->kick = copier_kick;
-}
-
-static const struct opt copier_props[] = {
-	OPT_F(struct copier, rejects, "rejects", OPT_BOOL, .def = "off", .help = "fail"),
-	OPT_END,
-};
-
-static const struct type type_copier = {
-	.name = "copier",
-	.parent = "virtio-device",
-	.instance_size = sizeof(struct copier),
-	.class_init = copier_class_init,
-	.props = copier_props,
-};
+/* ---- the device, as a PCI function ---- */
 
 static void copier_pci_class_init(struct class *class)
 {
@@ -422,14 +317,12 @@ static void identity(void **state)
 
 static void work_in_all_forms(void **state)
 {
-	static const char *const form[] = {
-		"copier-pci",
-		"copier-pci,ioeventfd=off",
-		"copier-pci,page-per-vq=on",
-		"copier-pci,page-per-vq=on,ioeventfd=off",
-		"copier-pci,vectors=0",
-		"copier-pci,vectors=2,disable-legacy=on,ats=off,aer=off,indirect_desc=off"
-	};
+	static const char *const form[] = { "copier-pci",
+					    "copier-pci,ioeventfd=off",
+					    "copier-pci,page-per-vq=on",
+					    "copier-pci,page-per-vq=on,ioeventfd=off",
+					    "copier-pci,vectors=0",
+					    "copier-pci,vectors=2,ats=off,aer=off,indirect_desc=off" };
 
 	(void)state;
 	for (unsigned i = 0; i < ARRAY_SIZE(form); i++) {
@@ -461,7 +354,6 @@ static void refused_options(void **state)
 
 	(void)state;
 	for (unsigned i = 0; i < 100; i++) {
-		assert_non_null(strstr(bench_add_fails("copier-pci,disable-modern=on"), "disable-modern=on"));
 		assert_non_null(strstr(bench_add_fails("copier-pci,ats=on"), "ats=on"));
 		assert_non_null(strstr(bench_add_fails("copier-pci,aer=on"), "aer=on"));
 		assert_non_null(strstr(bench_add_fails("copier-pci,vectors=2049"), "vectors"));
