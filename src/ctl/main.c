@@ -100,6 +100,8 @@ static int make_machine(struct vm *vm, struct error *err)
 		.append = cfg->append,
 		.no_reboot = cfg->no_reboot,
 		.no_shutdown = cfg->no_shutdown,
+		.globals = wiring_globals,
+		.globals_arg = &vm->cfg,
 	};
 
 	for (unsigned i = 0; i < cfg->serial.n; i++)

@@ -34,6 +34,7 @@
 #include "object/device.h"
 #include "object/iothread.h"
 #include "pci/pci.h"
+#include "virtio/virtio_mmio.h"
 #include "virtio/virtio_pci.h"
 
 /* clang-format off */
@@ -56,6 +57,7 @@ const struct type *const all_types[] = {
 	&type_e1000_82545em,
 	&type_rtl8139,
 	&type_virtio_device,
+	&type_virtio_mmio,
 	&type_virtio_pci,
 	&type_virtio_net,
 	&type_virtio_net_pci,
@@ -140,7 +142,6 @@ const struct unoffered unoffered_nics[] = {
 	{ "pcnet", OTHER_NIC },
 	{ "tulip", OTHER_NIC },
 	{ "usb-net", "there is no USB; use virtio-net-pci" },
-	{ "virtio-net-device", "there is no virtio-mmio bus; use virtio-net-pci" },
 	{ "vmxnet3", OTHER_NIC },
 	{ NULL, NULL },
 };

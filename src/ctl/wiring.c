@@ -109,6 +109,33 @@ static int use_globals(const struct config *cfg, struct opt_list *list, struct e
 	return rc;
 }
 
+static int set_global(struct object *o, const struct global_opt *g, struct error *err)
+{
+	const struct class *named = class_find(g->driver);
+
+	return named && class_is_a(o->class, named->type->name) ? object_set(o, g->property, g->value, err) : 0;
+}
+
+int wiring_globals(void *config, struct object *o, struct error *err)
+{
+	const struct config *cfg = config;
+
+	for (unsigned i = 0; i < cfg->global.n; i++) {
+		struct global_opt g;
+		int rc = global_parse(cfg->global.v[i], &g, err);
+
+		if (rc == 0) {
+			rc = set_global(o, &g, err);
+			global_free(&g);
+		}
+		if (rc < 0) {
+			error_prefix(err, "-global %.160s: ", cfg->global.v[i]);
+			return rc;
+		}
+	}
+	return 0;
+}
+
 /* A -global for a driver that is not there changes nothing; QEMU says so, and goes on. */
 static void warn_globals(const struct config *cfg)
 {

@@ -15,6 +15,8 @@ int wiring_check(struct net_plan *plan, const struct config *cfg, struct error *
 /* Make all netdevs, each on the loops that placement.h gives it, or none. */
 int wiring_add_netdevs(const struct net_plan *plan, struct net_loops *loops, struct error *err) __must_check;
 
+/* What -global says of an object that the board makes; `config` is a struct config. Main. */
+int wiring_globals(void *config, struct object *o, struct error *err) __must_check;
 /* Make all devices. Those that are made stay on an error: wiring_remove() takes them. */
 int wiring_add_devices(const struct net_plan *plan, const struct config *cfg, struct error *err) __must_check;
 

@@ -5,6 +5,7 @@
 #include "machine/acpi_pm.h"
 #include "machine/aml.h"
 #include "machine/serial.h"
+#include "virtio/virtio_mmio.h"
 
 #define HEADER_SIZE 36
 #define RSDP_SIZE   36
@@ -209,6 +210,29 @@ static void panic_device(struct aml *a)
 	aml_end(a);
 }
 
+/* The id is the one by which Linux's driver knows them. */
+static void mmio_transports(struct aml *a, unsigned mask)
+{
+	char name[] = "VR00";
+
+	for (unsigned i = 0; i < MMIO_SLOTS; i++) {
+		if (!(mask & BIT(i)))
+			continue;
+		name[3] = (char)('0' + i);
+		aml_device(a, name);
+		aml_name_is(a, "_HID");
+		aml_string(a, "LNRO0005");
+		aml_name_is(a, "_UID");
+		aml_int(a, i);
+		aml_name_is(a, "_CRS");
+		aml_resources_begin(a);
+		aml_memory32(a, (uint32_t)(MMIO_BASE + i * VIRTIO_MMIO_SIZE), VIRTIO_MMIO_SIZE);
+		aml_interrupt(a, mmio_gsis[i]);
+		aml_resources_end(a);
+		aml_end(a);
+	}
+}
+
 static void sleep_states(struct aml *a)
 {
 	aml_name_is(a, "\\_S5");
@@ -233,6 +257,7 @@ static uint64_t build_dsdt(struct area *area, const struct acpi_config *cfg)
 	serial_ports(&a, cfg->serials);
 	rtc_device(&a);
 	panic_device(&a);
+	mmio_transports(&a, cfg->mmio);
 	aml_end(&a);
 	sleep_states(&a);
 	t.full = a.full;
@@ -317,7 +342,7 @@ static void madt_override(struct table *t, unsigned irq, unsigned gsi, unsigned 
 }
 
 /* 5.2.12 */
-static uint64_t build_madt(struct area *area, unsigned cpus)
+static uint64_t build_madt(struct area *area, unsigned cpus, unsigned mmio)
 {
 	struct table t = table_begin(area, "APIC", 3);
 
@@ -339,6 +364,9 @@ static uint64_t build_madt(struct area *area, unsigned cpus)
 	madt_override(&t, GSI_SCI, GSI_SCI, LEVEL_HIGH);
 	for (unsigned i = 0; i < INTX_GSIS; i++)
 		madt_override(&t, intx_gsis[i], intx_gsis[i], LEVEL_LOW);
+	for (unsigned i = 0; i < MMIO_SLOTS; i++)
+		if ((mmio & BIT(i)) && mmio_gsis[i] < 16)
+			madt_override(&t, mmio_gsis[i], mmio_gsis[i], LEVEL_HIGH);
 	put(&t, 4, 1); /* NMI: LINT1 of every CPU */
 	put(&t, 6, 1);
 	put(&t, 0xff, 1);
@@ -385,7 +413,7 @@ size_t acpi_build(const struct acpi_config *cfg, uint8_t *p, uint64_t gpa, size_
 	facs = build_facs(&a);
 	dsdt = build_dsdt(&a, cfg);
 	tables[0] = build_fadt(&a, facs, dsdt);
-	tables[1] = build_madt(&a, cfg->cpus);
+	tables[1] = build_madt(&a, cfg->cpus, cfg->mmio);
 	tables[2] = build_mcfg(&a);
 	t = table_begin(&a, "XSDT", 1);
 	for (size_t i = 0; i < ARRAY_SIZE(tables); i++)

@@ -12,6 +12,7 @@ struct acpi_config {
 	unsigned cpus;
 	unsigned serials; /* bit mask: COM1 is bit 0 */
 	struct pci_windows windows;
+	unsigned mmio; /* bit mask: virtio-mmio transports with a device */
 };
 
 /*

@@ -235,6 +235,16 @@ void aml_irq(struct aml *a, unsigned line)
 	put16(a, (uint16_t)BIT(line));
 }
 
+/* The extended form (6.4.3.6): consumer, level, active high, exclusive. */
+void aml_interrupt(struct aml *a, uint32_t gsi)
+{
+	aml_byte(a, 0x89);
+	put16(a, 6);
+	aml_byte(a, 0x01);
+	aml_byte(a, 1);
+	put32(a, gsi);
+}
+
 void aml_memory32(struct aml *a, uint32_t base, uint32_t len)
 {
 	aml_byte(a, 0x86);

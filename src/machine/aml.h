@@ -42,7 +42,8 @@ void aml_name_is(struct aml *a, const char *name);
 void aml_resources_begin(struct aml *a);
 void aml_resources_end(struct aml *a);
 void aml_io(struct aml *a, uint16_t port, uint8_t len);
-void aml_irq(struct aml *a, unsigned line); /* edge, active high, not shared */
+void aml_irq(struct aml *a, unsigned line);	 /* edge, active high, not shared */
+void aml_interrupt(struct aml *a, uint32_t gsi); /* level, active high, not shared */
 void aml_memory32(struct aml *a, uint32_t base, uint32_t len);
 void aml_bus_window(struct aml *a, uint16_t first, uint16_t last);
 void aml_io_window(struct aml *a, uint16_t first, uint16_t last);

@@ -17,6 +17,7 @@
 #include "machine/reset_ports.h"
 #include "machine/rtc.h"
 #include "machine/serial.h"
+#include "virtio/virtio_mmio.h"
 
 /* Above BARs: where the guest puts those, it still reaches config space and the ways to reset. */
 #define BOARD_PRIORITY 2
@@ -46,6 +47,7 @@ struct machine {
 	bool board_up; /* buses and devices of the board exist */
 
 	struct pci_bus pci;
+	struct virtio_mmio *mmio[MMIO_SLOTS];
 	struct pci_windows windows;
 	struct region pci_data, ecam;
 	struct reset_ports reset_ports;
@@ -114,7 +116,7 @@ static void user_quit(void *opaque)
 
 /* ---- run states ---- */
 
-static void each_pci_device(struct machine *m, bool stop)
+static void each_device(struct machine *m, bool stop)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(m->pci.slot); i++) {
 		struct pci_device *p = m->pci.slot[i];
@@ -129,6 +131,8 @@ static void each_pci_device(struct machine *m, bool stop)
 		fn(p);
 		mutex_unlock(&p->dev.lock);
 	}
+	for (unsigned i = 0; i < MMIO_SLOTS; i++)
+		virtio_mmio_stop(m->mmio[i], stop);
 }
 
 static void run_vm(struct machine *m)
@@ -138,7 +142,7 @@ static void run_vm(struct machine *m)
 	m->state = RUNNING;
 	rtc_sync(&m->rtc);
 	vm_clock_run(true);
-	each_pci_device(m, false);
+	each_device(m, false);
 	m->accel->resume(m->accel);
 }
 
@@ -146,7 +150,7 @@ static void stop_vm(struct machine *m, enum run_state state)
 {
 	if (m->state == RUNNING) {
 		m->accel->pause(m->accel);
-		each_pci_device(m, true);
+		each_device(m, true);
 		vm_clock_run(false);
 	}
 	m->state = state;
@@ -180,10 +184,21 @@ static void reset_board(struct machine *m)
 	reset_ports_reset(&m->reset_ports);
 }
 
+static unsigned mmio_in_use(const struct machine *m)
+{
+	unsigned mask = 0;
+
+	for (unsigned i = 0; i < MMIO_SLOTS; i++)
+		mask |= m->mmio[i] && m->mmio[i]->vdev ? (unsigned)BIT(i) : 0;
+	return mask;
+}
+
 /* What firmware would have done when the kernel starts. */
 static int firmware(struct machine *m, struct error *err)
 {
-	struct acpi_config acpi = { .cpus = m->cfg.cpus, .serials = m->serials, .windows = m->windows };
+	struct acpi_config acpi = {
+		.cpus = m->cfg.cpus, .serials = m->serials, .windows = m->windows, .mmio = mmio_in_use(m)
+	};
 	int r = pci_assign(&m->pci, &m->windows, err);
 
 	if (r < 0)
@@ -452,6 +467,30 @@ static void make_devices(struct machine *m)
 	}
 }
 
+/* The guest sees none of them before a device is on it. */
+static int make_transports(struct machine *m, struct loop *(*place)(void *arg), void *arg, struct error *err)
+{
+	struct virtio_mmio_place at = {
+		.mem = m->mem,
+		.priority = BOARD_PRIORITY,
+		.irq = m->accel->irq,
+		.ram = &m->ram,
+		.main_loop = m->loop,
+		.place = place,
+		.place_arg = arg,
+	};
+
+	for (unsigned i = 0; i < MMIO_SLOTS; i++) {
+		at.index = i;
+		at.base = MMIO_BASE + i * VIRTIO_MMIO_SIZE;
+		at.gsi = mmio_gsis[i];
+		m->mmio[i] = virtio_mmio_new(&at, m->cfg.globals, m->cfg.globals_arg, err);
+		if (!m->mmio[i])
+			return -ENOMEM;
+	}
+	return 0;
+}
+
 int machine_init_buses(struct machine *m, struct loop *(*place)(void *arg), void *arg, struct error *err)
 {
 	struct pci_host host = {
@@ -471,6 +510,9 @@ int machine_init_buses(struct machine *m, struct loop *(*place)(void *arg), void
 	m->pci.bus.alias = "pcie.0"; /* as on q35, which is a name of this board too */
 	make_devices(m);
 	m->board_up = true;
+	r = make_transports(m, place, arg, err);
+	if (r < 0)
+		return r;
 	r = map_all(m);
 	return r < 0 ? fail(err, -r, "cannot map the board's devices: %s", errno_str(-r)) : 0;
 }
@@ -508,6 +550,8 @@ void machine_start(struct machine *m)
 static void free_board(struct machine *m)
 {
 	stop_vm(m, SHUTDOWN);
+	for (unsigned i = 0; i < MMIO_SLOTS; i++)
+		virtio_mmio_free(m->mmio[i]);
 	pci_bus_deinit(&m->pci);
 	for (unsigned i = 0; i < MACHINE_SERIALS; i++)
 		if (m->serials & BIT(i))

@@ -28,6 +28,9 @@ struct machine_config {
 	bool no_shutdown;		      /* a poweroff pauses */
 	/* As chardev_open() has them: "stdio", "file:PATH", "chardev:ID", ...; "none", NULL: absent */
 	const char *serial[MACHINE_SERIALS];
+	/* Sets properties of a device that the board makes, by -global; NULL: none. */
+	int (*globals)(void *arg, struct object *o, struct error *err);
+	void *globals_arg;
 };
 
 #define MACHINE_CPUS_MAX 64

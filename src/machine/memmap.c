@@ -10,6 +10,8 @@
 /* ISA lines that no device of this board uses. */
 const uint8_t intx_gsis[INTX_GSIS] = { 10, 11, 5, 15 };
 
+const uint8_t mmio_gsis[MMIO_SLOTS] = { 12, 14, 16, 17, 18, 19, 20, 21 };
+
 unsigned intx_gsi(unsigned slot, unsigned pin)
 {
 	return intx_gsis[(slot + pin) % INTX_GSIS];
@@ -21,6 +23,8 @@ uint16_t level_gsis(void)
 
 	for (unsigned i = 0; i < INTX_GSIS; i++)
 		mask |= BIT(intx_gsis[i]);
+	for (unsigned i = 0; i < MMIO_SLOTS; i++)
+		mask |= mmio_gsis[i] < 16 ? BIT(mmio_gsis[i]) : 0;
 	return mask;
 }
 

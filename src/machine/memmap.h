@@ -5,6 +5,7 @@
  *	0000_0000  RAM, up to 3 GiB; the first MiB has boot structures and the ACPI tables (below)
  *	c000_0000  ECAM of PCI bus 0, 1 MiB
  *	c010_0000  32-bit PCI window
+ *	feb0_0000  virtio-mmio
  *	fec0_0000  IOAPIC, local APICs, KVM's own pages
  *	1_0000_0000  the rest of RAM
  *	above RAM  64-bit PCI window
@@ -21,7 +22,8 @@
 #define ECAM_BASE      0xc0000000ULL
 #define ECAM_SIZE      0x100000ULL
 #define PCI32_BASE     0xc0100000ULL
-#define PCI32_END      0xfec00000ULL
+#define PCI32_END      0xfeb00000ULL
+#define MMIO_BASE      0xfeb00000ULL /* virtio-mmio transports, one behind the other */
 #define IOAPIC_BASE    0xfec00000ULL
 #define LAPIC_BASE     0xfee00000ULL
 #define KVM_PAGES_BASE 0xfeffc000ULL
@@ -60,7 +62,10 @@
 #define INTX_GSIS 4
 extern const uint8_t intx_gsis[INTX_GSIS];
 unsigned intx_gsi(unsigned slot, unsigned pin);
-uint16_t level_gsis(void); /* as a mask: those and the SCI */
+/* Of virtio-mmio transports: a line each. The first two are on the PIC as well, for kernels without ACPI. */
+#define MMIO_SLOTS 8
+extern const uint8_t mmio_gsis[MMIO_SLOTS];
+uint16_t level_gsis(void); /* as a mask: those of them that the PIC has, and the SCI */
 
 /* Split RAM of `size` bytes; returns the number of blocks (1 or 2). */
 unsigned memmap_blocks(uint64_t size, struct ram_block blocks[2]);

@@ -474,9 +474,9 @@ static json_t *client_describe(struct net_client *c)
 
 static const char *model(const struct virtio_net *n)
 {
-	const struct bus *bus = n->vdev.dev.bus;
+	const struct device *proxy = virtio_proxy(&n->vdev);
 
-	return bus && bus->owner ? bus->owner->class->type->name : "virtio-net-device";
+	return (proxy ? proxy : &n->vdev.dev)->obj.class->type->name;
 }
 
 static void client_info(struct net_client *c, char *buf, size_t size)
@@ -704,6 +704,7 @@ static void vnet_class_init(struct class *class)
 	struct virtio_device_class *c = container_of(class, struct virtio_device_class, dev.class);
 
 	c->dev.category = "network";
+	c->dev.internal = false; /* virtio-mmio's bus takes it as it is */
 	c->realize = vnet_realize;
 	c->unrealize = vnet_unrealize;
 	c->features_changed = vnet_features_changed;
@@ -781,7 +782,7 @@ static const struct opt props[] = {
 const struct type type_virtio_net = {
 	.name = "virtio-net-device",
 	.parent = "virtio-device",
-	.desc = "virtio network device, without a transport",
+	.desc = "virtio network card on virtio-mmio",
 	.instance_size = sizeof(struct virtio_net),
 	.class_init = vnet_class_init,
 	.instance_init = vnet_instance_init,

@@ -110,6 +110,22 @@ static void device_leave(struct device *d)
 	d->bus = NULL;
 }
 
+static int bus_take(struct device *d, struct error *err)
+{
+	const struct device_class *c = device_class(d);
+	struct bus *b = d->bus;
+	int ret = b && b->attach ? b->attach(b, d, err) : 0;
+
+	if (!ret && c->realize)
+		ret = c->realize(d, err);
+	if (ret || !b || !b->attached)
+		return ret;
+	ret = b->attached(b, d, err);
+	if (ret && c->unrealize)
+		c->unrealize(d);
+	return ret;
+}
+
 int device_realize(struct device *d, struct bus *bus, struct error *err)
 {
 	const struct device_class *c = device_class(d);
@@ -125,7 +141,7 @@ int device_realize(struct device *d, struct bus *bus, struct error *err)
 	d->bus = bus;
 	if (bus)
 		list_append(&bus->devices, &d->bus_node);
-	ret = c->realize ? c->realize(d, err) : 0;
+	ret = bus_take(d, err);
 	if (ret) {
 		device_leave(d);
 		return ret;
@@ -143,6 +159,8 @@ void device_unrealize(struct device *d)
 	if (d->state != DEVICE_REALIZED)
 		return;
 	d->state = DEVICE_UNREALIZED;
+	if (d->bus && d->bus->detach)
+		d->bus->detach(d->bus, d);
 	if (c->unrealize)
 		c->unrealize(d);
 	device_leave(d);

@@ -56,6 +56,13 @@ struct bus {
 	struct list devices; /* of struct device, bus_node */
 	struct list node;    /* in the list of all buses */
 	bool full;	     /* takes no more devices */
+	/*
+	 * What the bus does about a device, or NULL: before its realize and behind it (either may fail, and has then undone
+	 * itself; the device comes off), and when it is unrealized. Main.
+	 */
+	int (*attach)(struct bus *b, struct device *d, struct error *err);
+	int (*attached)(struct bus *b, struct device *d, struct error *err);
+	void (*detach)(struct bus *b, struct device *d); /* before the device's own unrealize */
 };
 
 /* The type "device", abstract: parent of all devices; for the table of types. */

@@ -18,7 +18,7 @@
 #include "mem/ram.h"
 #include "mem/space.h"
 #include "object/device.h"
-#include "object/irq.h"
+#include "object/irq_wire.h"
 
 #define PCI_CONFIG_SIZE	    256
 #define PCIE_CONFIG_SIZE    4096
@@ -105,14 +105,6 @@ struct pci_host {
 	unsigned (*intx_gsi)(unsigned slot, unsigned pin); /* pin 0..3 (A..D) */
 };
 
-/* An interrupt wire (pci/intx.c). */
-struct pci_line {
-	_Atomic int32_t pins;  /* how many are asserted */
-	_Atomic uint32_t work; /* changes that the chip may not have seen */
-	_Atomic bool again;    /* the chip was told "low" out of turn: tell it the level whatever it was told last */
-	bool level;	       /* what the chip was told; of the thread that has the work */
-};
-
 #define PCI_LINES 256
 
 struct pci_bus {
@@ -120,7 +112,7 @@ struct pci_bus {
 	struct mutex lock; /* config accesses, BAR map, slots */
 	struct pci_host host;
 	struct pci_device *slot[PCI_SLOTS * 8];
-	struct pci_line line[PCI_LINES]; /* by GSI */
+	struct irq_wire line[PCI_LINES]; /* by GSI */
 	_Atomic uint32_t config_address; /* port 0xcf8 */
 };
 

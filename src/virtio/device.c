@@ -28,13 +28,19 @@
 #define NO_VECTOR	 0xffff
 #define STATUS_OF_DRIVER ((uint8_t)~VIRTIO_STATUS_NEEDS_RESET)
 
-const char *virtio_label(const struct virtio_device *v)
+const struct device *virtio_proxy(const struct virtio_device *v)
 {
 	const struct bus *bus = v->dev.bus;
+	const struct device *owner = bus && bus->owner ? to_device(bus->owner) : NULL;
 
-	if (v->dev.id || !bus || !bus->owner)
-		return device_label(&v->dev);
-	return device_label(to_device(bus->owner));
+	return owner && !device_class(owner)->internal ? owner : NULL;
+}
+
+const char *virtio_label(const struct virtio_device *v)
+{
+	const struct device *proxy = virtio_proxy(v);
+
+	return device_label(v->dev.id || !proxy ? &v->dev : proxy);
 }
 
 /* ---- telling the driver ---- */
@@ -679,15 +685,6 @@ uint16_t virtio_legacy_queue_size(const struct virtq *q)
 	return (uint16_t)size;
 }
 
-/* What it holds is dropped, its ring is forgotten. Its lane stands still, or has not started. */
-static void take_out_of_use(struct virtio_queue *vq)
-{
-	if (virtio_class(vq->vdev)->queue_reset)
-		virtio_class(vq->vdev)->queue_reset(vq->vdev, vq);
-	virtq_stop(&vq->q);
-	vq->q.enabled = false;
-}
-
 struct legacy_ring {
 	struct virtio_queue *vq;
 	uint64_t gpa, align;
@@ -701,6 +698,30 @@ static void place_ring(struct virtq *q, uint64_t gpa, uint64_t align)
 	q->desc_gpa = gpa;
 	q->driver_gpa = gpa + avail;
 	q->device_gpa = gpa + ALIGN_UP(used, align);
+}
+
+/* What it holds is dropped, its ring is forgotten. Its lane stands still, or has not started. */
+static void take_out_of_use(struct virtio_queue *vq)
+{
+	if (virtio_class(vq->vdev)->queue_reset)
+		virtio_class(vq->vdev)->queue_reset(vq->vdev, vq);
+	virtq_stop(&vq->q);
+	vq->q.enabled = false;
+}
+
+static void disable_on_loop(void *arg)
+{
+	struct virtio_queue *vq = arg;
+
+	halt(vq->lane);
+	take_out_of_use(vq);
+	run(vq->lane);
+}
+
+void virtio_queue_disable(struct virtio_device *v, unsigned index)
+{
+	if (index < v->n_queues && v->queue[index].q.enabled)
+		loop_call(v->queue[index].lane->loop, disable_on_loop, &v->queue[index]);
 }
 
 static void set_ring_on_loop(void *arg)

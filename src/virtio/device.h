@@ -174,7 +174,9 @@ static inline bool virtio_has(const struct virtio_device *v, unsigned bit)
 extern const struct type type_virtio_device;
 
 /* ---- for device types ---- */
-/* The name that people know the device by: its proxy's id or type. */
+/* The device that users named, if it contains this one; NULL: they named this one, for a transport of the board. */
+const struct device *virtio_proxy(const struct virtio_device *v);
+/* The name that people know the device by: its proxy's id or type, or its own. */
 const char *virtio_label(const struct virtio_device *v);
 /* Make n queues, queue i of at most max_sizes[i] entries, served by loops[i]; loops NULL: all of them by v->loop. */
 int virtio_queues_init(struct virtio_device *v, unsigned n, const uint16_t *max_sizes, struct loop *const *loops,
@@ -225,6 +227,8 @@ void virtio_legacy_set_ring(struct virtio_device *v, unsigned index, uint64_t gp
  */
 bool virtio_legacy_kick(struct virtio_device *v, unsigned index);
 
+/* Take a queue out of use until the next reset: its ring is not touched when this returns. */
+void virtio_queue_disable(struct virtio_device *v, unsigned index);
 /*
  * Reset one queue (queue_reset = 1), if RING_RESET was negotiated: when this returns nothing of its rings or buffers is
  * touched any more, and its configuration is that after a reset of the device. The other queues notice nothing.

@@ -44,7 +44,7 @@ static void refused(struct virtio_pci *vp)
 
 /* ---- doorbells ---- */
 
-static void bind(struct virtio_pci *vp)
+static void bind_doorbells(struct virtio_pci *vp)
 {
 	if (!vp->legacy_bells || vp->legacy_bound)
 		return;
@@ -161,7 +161,7 @@ static void status_write(struct virtio_pci *vp, uint8_t value)
 	if (value == 0)
 		virtio_pci_registers_reset(vp);
 	else if (virtio_get_status(vp->vdev) & VIRTIO_CONFIG_S_DRIVER_OK)
-		bind(vp);
+		bind_doorbells(vp);
 }
 
 /* The loop may be looking at it. */
@@ -194,7 +194,7 @@ static void notify(struct virtio_pci *vp, uint32_t index)
 	if (index >= vp->vdev->n_queues)
 		refused(vp);
 	else if (virtio_legacy_kick(vp->vdev, index))
-		bind(vp);
+		bind_doorbells(vp);
 }
 
 static void register_write(struct virtio_pci *vp, uint64_t off, unsigned size, uint32_t value)

@@ -30,6 +30,7 @@
 
 /* The transport makes no difference to the client: the device is the same. */
 static const struct row rows[] = {
+	VIRTIO_NET("virtio-net-device"),
 	VIRTIO_NET("virtio-net-pci"),
 	VIRTIO_NET("virtio-net-pci-non-transitional"),
 	VIRTIO_NET("virtio-net-pci-transitional"),

@@ -9,6 +9,7 @@
 #define VWIRE_SCHED 1
 #endif
 /* The code under test, with its scheduling points. */
+#include "object/irq_wire.c"
 #include "pci/intx.c"
 #include "pci/msix.c"
 #include "virtio/device.c"

@@ -14,7 +14,7 @@ static struct error err;
 
 static size_t build(unsigned cpus, unsigned serials, uint64_t ram, size_t size)
 {
-	struct acpi_config cfg = { .cpus = cpus, .serials = serials };
+	struct acpi_config cfg = { .cpus = cpus, .serials = serials, .mmio = 0xff };
 
 	assert_int_equal(memmap_windows(ram, &cfg.windows, &err), 0);
 	memset(area, 0xee, sizeof(area));
@@ -175,7 +175,8 @@ static void iasl_finds_no_fault(void **state)
 		"cd %s && for t in facp apic mcfg dsdt; do iasl -d $t.dat >$t.log 2>&1 && iasl -ve $t.dsl >>$t.log 2>&1 &&"
 		" ! grep -iE '^(error|warning)|invalid|unknown|bad checksum' $t.log || { cat $t.log; exit 1; }; done;"
 		" grep -q 'Name (_HID, EisaId (\"PNP0A08\")' dsdt.dsl && grep -q '_S5' dsdt.dsl &&"
-		" grep -q 'QEMU0001' dsdt.dsl",
+		" grep -q 'QEMU0001' dsdt.dsl && [ $(grep -c LNRO0005 dsdt.dsl) = 8 ] &&"
+		" grep -q 'Interrupt (ResourceConsumer, Level, ActiveHigh, Exclusive' dsdt.dsl",
 		dir);
 	rc = system(cmd);
 	snprintf(cmd, sizeof(cmd), "rm -rf %s", dir);

@@ -4,6 +4,7 @@
  * anything behind it, pausing, several CPUs, doorbells, interrupts.
  */
 #include "tinyguest.h"
+#include "virtio/virtio_mmio.h"
 
 #include <sys/eventfd.h>
 #include <sys/mman.h>
@@ -106,7 +107,8 @@ GUEST(panic, "mov $0x505, %dx\n mov $1, %al\n out %al, %dx\n 1: hlt\n jmp 1b\n")
 GUEST(lost, "mov $0xd0000000, %edi\n jmp *%rdi\n");	/* there is nothing to execute */
 /* clang-format on */
 
-static const struct type *const types[] = { &type_object, &type_device, &type_pci_device, &type_pci_host_bridge, NULL };
+static const struct type *const types[] = { &type_object,	   &type_device,      &type_pci_device,
+					    &type_pci_host_bridge, &type_virtio_mmio, NULL };
 
 /* ---- tests ---- */
 

@@ -18,6 +18,7 @@
 #include "net/client.h"
 #include "nic/virtio_net.h"
 #include "nic/virtio_net_pci.h"
+#include "virtio/virtio_mmio.h"
 #include "virtio/virtio_pci.h"
 
 #define CPUS	8
@@ -427,9 +428,10 @@ static void bars_move_while_the_vm_stops(void **state)
 
 int main(void)
 {
-	static const struct type *const types[] = { &type_object,	   &type_device,	 &type_pci_device,
-						    &type_pci_host_bridge, &type_virtio_device,	 &type_virtio_net,
-						    &type_virtio_pci,	   &type_virtio_net_pci, NULL };
+	static const struct type *const types[] = {
+		&type_object,	     &type_device,     &type_pci_device, &type_pci_host_bridge, &type_virtio_mmio,
+		&type_virtio_device, &type_virtio_net, &type_virtio_pci, &type_virtio_net_pci,	NULL
+	};
 	const struct CMUnitTest tests[] = { cmocka_unit_test(bars_move_while_the_vm_stops) };
 
 	prepare(types);
