@@ -17,7 +17,8 @@ static uint32_t command(uint8_t class, uint8_t what, const void *data, uint32_t 
 	unsigned n = 2;
 
 	memcpy(at(&b, out), (uint8_t[]){ class, what }, 2);
-	memcpy((uint8_t *)at(&b, out) + 2, data, len);
+	if (len)
+		memcpy((uint8_t *)at(&b, out) + 2, data, len);
 	memset(at(&b, in), 77, room);
 	s[0] = (struct seg){ out, cut, false };
 	s[1] = (struct seg){ out + cut, 2 + len - cut, false };
