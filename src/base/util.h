@@ -73,4 +73,10 @@ static inline bool is_power_of_2(uint64_t n)
 	return n && !(n & (n - 1));
 }
 
+/* The largest power of two that is not above n; 0 for 0. */
+static inline unsigned power_of_2_within(unsigned n)
+{
+	return n ? 1u << (31 - __builtin_clz(n)) : 0;
+}
+
 #endif

@@ -158,9 +158,7 @@ static uint16_t size_offered(const struct virtio_device *v, uint16_t size)
 {
 	bool split = atomic_load(&v->status) & VIRTIO_CONFIG_S_FEATURES_OK && !virtio_has(v, VIRTIO_F_RING_PACKED);
 
-	while (split && size && !is_power_of_2(size))
-		size &= (uint16_t)(size - 1);
-	return size;
+	return split ? (uint16_t)power_of_2_within(size) : size;
 }
 
 static void queue_reset(struct virtq *q)
@@ -678,11 +676,7 @@ bool virtio_legacy_kick(struct virtio_device *v, unsigned index)
 
 uint16_t virtio_legacy_queue_size(const struct virtq *q)
 {
-	unsigned size = q->size;
-
-	while (q->size == q->max_size && !is_power_of_2(size) && size)
-		size &= size - 1;
-	return (uint16_t)size;
+	return q->size == q->max_size ? (uint16_t)power_of_2_within(q->size) : q->size;
 }
 
 struct legacy_ring {

@@ -103,11 +103,7 @@ static uint32_t page_frame(const struct virtio_mmio *m, const struct virtq *q)
 /* The largest ring; of split ones a power of two (2.7). */
 static uint32_t largest(const struct virtio_mmio *m, const struct virtq *q)
 {
-	unsigned size = q->max_size;
-
-	while (!virtio_has(m->vdev, VIRTIO_F_RING_PACKED) && !is_power_of_2(size) && size)
-		size &= size - 1;
-	return size;
+	return virtio_has(m->vdev, VIRTIO_F_RING_PACKED) ? q->max_size : power_of_2_within(q->max_size);
 }
 
 /* Of a queue that does not exist all is 0. */
