@@ -385,8 +385,7 @@ static void vnet_reset(struct virtio_device *v)
 	atomic_store(&n->coal[0], 0);
 	atomic_store(&n->coal[1], 0);
 	loop_unpost(v->loop, &n->back_post);
-	if (timer_armed(&n->announce))
-		timer_cancel(&n->announce);
+	timer_cancel(&n->announce);
 	atomic_store(&n->mac, n->filter.mac);
 	atomic_fetch_and(&n->status, VIRTIO_NET_S_LINK_UP);
 }

@@ -42,8 +42,7 @@ static void fire(struct vnet_coal *c)
 {
 	struct virtio_queue *vq = queue_of(c);
 
-	if (timer_armed(&c->timer))
-		timer_cancel(&c->timer);
+	timer_cancel(&c->timer);
 	c->from = frames(c);
 	c->counting = false;
 	if (!c->owed)
@@ -119,8 +118,7 @@ void vnet_coal_start(struct vnet_pair *p)
 
 static void stop(struct vnet_coal *c)
 {
-	if (timer_armed(&c->timer))
-		timer_cancel(&c->timer);
+	timer_cancel(&c->timer);
 	loop_unpost(c->pair->lane->loop, &c->post);
 }
 

@@ -554,8 +554,7 @@ void vnet_rx_commit(struct net_client *c)
 static void end_hold(struct vnet_pair *p)
 {
 	p->rx.holding = false;
-	if (timer_armed(&p->rx.patience))
-		timer_cancel(&p->rx.patience);
+	timer_cancel(&p->rx.patience);
 	counter_add(&p->client.rx.held, (uint64_t)-1);
 }
 

@@ -266,8 +266,7 @@ void vnet_tx_init(struct vnet_pair *p)
 
 void vnet_tx_stop(struct vnet_pair *p)
 {
-	if (timer_armed(&p->tx.timer))
-		timer_cancel(&p->tx.timer);
+	timer_cancel(&p->tx.timer);
 }
 
 void vnet_tx_drop_waiting(struct vnet_pair *p, enum net_drop why)
