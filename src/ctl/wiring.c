@@ -64,11 +64,30 @@ static bool concerns(struct object *o, const char *driver)
 	return class_is_a(o->class, driver) || (inner && class_is_a(inner->class, driver));
 }
 
-static int apply_global(const struct global_opt *g, struct object *sample, struct opt_list *list, struct error *err)
-{
-	const struct class *named = class_find(g->driver);
+typedef int global_fn(const struct global_opt *g, const struct class *named, struct object *o, struct opt_list *list,
+		      struct error *err);
 
-	if (!named || !concerns(sample, named->type->name))
+/* Hand one of them to `fn`, unless there is no driver of that name. */
+static int with_global(const char *text, global_fn *fn, struct object *o, struct opt_list *list, struct error *err)
+{
+	const struct class *named;
+	struct global_opt g;
+	int rc = global_parse(text, &g, err);
+
+	if (rc == 0) {
+		named = class_find(g.driver);
+		rc = named ? fn(&g, named, o, list, err) : 0;
+		global_free(&g);
+	}
+	if (rc < 0)
+		error_prefix(err, "-global %.160s: ", text);
+	return rc;
+}
+
+static int apply_global(const struct global_opt *g, const struct class *named, struct object *sample,
+			struct opt_list *list, struct error *err)
+{
+	if (!concerns(sample, named->type->name))
 		return 0;
 	return object_set(sample, g->property, g->value, err) ?: pair_add_front(list, g->property, g->value, err);
 }
@@ -76,20 +95,11 @@ static int apply_global(const struct global_opt *g, struct object *sample, struc
 /* The later ones win, and what the device's own option says wins over all: hence front, last one first. */
 static int apply_globals(const struct config *cfg, struct object *sample, struct opt_list *list, struct error *err)
 {
-	for (unsigned i = cfg->global.n; i-- > 0;) {
-		struct global_opt g;
-		int rc = global_parse(cfg->global.v[i], &g, err);
+	int rc = 0;
 
-		if (rc == 0) {
-			rc = apply_global(&g, sample, list, err);
-			global_free(&g);
-		}
-		if (rc < 0) {
-			error_prefix(err, "-global %.160s: ", cfg->global.v[i]);
-			return rc;
-		}
-	}
-	return 0;
+	for (unsigned i = cfg->global.n; rc == 0 && i-- > 0;)
+		rc = with_global(cfg->global.v[i], apply_global, sample, list, err);
+	return rc;
 }
 
 static int use_globals(const struct config *cfg, struct opt_list *list, struct error *err)
@@ -109,31 +119,21 @@ static int use_globals(const struct config *cfg, struct opt_list *list, struct e
 	return rc;
 }
 
-static int set_global(struct object *o, const struct global_opt *g, struct error *err)
+static int set_global(const struct global_opt *g, const struct class *named, struct object *o, struct opt_list *list,
+		      struct error *err)
 {
-	const struct class *named = class_find(g->driver);
-
-	return named && class_is_a(o->class, named->type->name) ? object_set(o, g->property, g->value, err) : 0;
+	(void)list;
+	return class_is_a(o->class, named->type->name) ? object_set(o, g->property, g->value, err) : 0;
 }
 
 int wiring_globals(void *config, struct object *o, struct error *err)
 {
 	const struct config *cfg = config;
+	int rc = 0;
 
-	for (unsigned i = 0; i < cfg->global.n; i++) {
-		struct global_opt g;
-		int rc = global_parse(cfg->global.v[i], &g, err);
-
-		if (rc == 0) {
-			rc = set_global(o, &g, err);
-			global_free(&g);
-		}
-		if (rc < 0) {
-			error_prefix(err, "-global %.160s: ", cfg->global.v[i]);
-			return rc;
-		}
-	}
-	return 0;
+	for (unsigned i = 0; rc == 0 && i < cfg->global.n; i++)
+		rc = with_global(cfg->global.v[i], set_global, o, NULL, err);
+	return rc;
 }
 
 /* A -global for a driver that is not there changes nothing; QEMU says so, and goes on. */
