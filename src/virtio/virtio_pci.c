@@ -530,6 +530,9 @@ static int check_options(struct virtio_pci *vp, struct error *err)
 		return fail(err, ENOTSUP, "ats=on: there is no IOMMU; leave it out");
 	if (vp->aer)
 		return fail(err, ENOTSUP, "aer=on: PCI Express error reporting is not offered; leave it out");
+	if (vp->modern_pio_notify)
+		return fail(err, ENOTSUP,
+			    "modern-pio-notify=on: kicks are by memory, and doorbells as cheap; leave it out");
 	return choose_interfaces(vp, err);
 }
 
@@ -675,6 +678,9 @@ static void virtio_pci_class_init(struct class *class)
 	c->resume = virtio_pci_resume;
 }
 
+#define ACCEPTED(i, name, value) \
+	OPT_F(struct virtio_pci, accepted[i], name, OPT_BOOL, .def = value, .help = "accepted; nothing depends on it")
+
 static const struct opt virtio_pci_props[] = {
 	OPT_F(struct virtio_pci, ioeventfd, "ioeventfd", OPT_BOOL, .def = "on",
 	      .help = "kicks by ioeventfd, without a return to the vCPU's thread"),
@@ -683,6 +689,17 @@ static const struct opt virtio_pci_props[] = {
 	OPT_F(struct virtio_pci, page_per_vq, "page-per-vq", OPT_BOOL, .def = "off",
 	      .help = "a page for each queue's doorbell"),
 	OPT_F(struct virtio_pci, ats, "ats", OPT_BOOL, .def = "off", .help = "only off: address translation service"),
+	OPT_F(struct virtio_pci, modern_pio_notify, "modern-pio-notify", OPT_BOOL, .def = "off",
+	      .help = "only off: kicks by an I/O port"),
+	ACCEPTED(0, "x-ats-page-aligned", "on"),
+	ACCEPTED(1, "x-pcie-deverr-init", "on"),
+	ACCEPTED(2, "x-pcie-lnkctl-init", "on"),
+	ACCEPTED(3, "x-pcie-pm-init", "on"),
+	ACCEPTED(4, "x-pcie-flr-init", "on"),
+	ACCEPTED(5, "x-pcie-pm-no-soft-reset", "off"),
+	ACCEPTED(6, "x-disable-pcie", "off"),
+	ACCEPTED(7, "x-ignore-backend-features", "off"),
+	ACCEPTED(8, "virtio-pci-bus-master-bug-migration", "off"),
 	OPT_F(struct virtio_pci, aer, "aer", OPT_BOOL, .def = "off", .help = "only off: advanced error reporting"),
 	OPT_END,
 };

@@ -37,10 +37,12 @@ struct virtio_pci {
 	struct virtio_transport transport;
 
 	/* properties */
-	bool ioeventfd, page_per_vq, ats, aer;
-	bool disable_modern;	/* of VIRTIO_PCI_GENERIC, as the next */
-	uint8_t disable_legacy; /* enum onoffauto */
-	int32_t vectors;	/* -1: one for each queue and one for changes; 0: INTx only */
+	bool ioeventfd, page_per_vq;
+	bool ats, aer, modern_pio_notify; /* must be off */
+	bool accepted[9];		  /* QEMU's switches for its older machines, and of PCI Express */
+	bool disable_modern;		  /* of VIRTIO_PCI_GENERIC, as the next */
+	uint8_t disable_legacy;		  /* enum onoffauto */
+	int32_t vectors;		  /* -1: one for each queue and one for changes; 0: INTx only */
 
 	bool legacy, modern; /* which interfaces there are; at least one */
 

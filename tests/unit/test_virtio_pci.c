@@ -337,6 +337,35 @@ static void work_in_all_forms(void **state)
 	}
 }
 
+/* Fewer vectors than queues: a driver lets them share, and what there is none of reads back as none. */
+static void shared_vectors(void **state)
+{
+	static const char *const form[] = { "copier-pci,vectors=2", "copier-pci,vectors=1,x-pcie-flr-init=off" };
+
+	(void)state;
+	for (unsigned n = 2; n >= 1; n--) {
+		start(form[2 - n]);
+		assert_int_equal(msix_vectors(g.p), n);
+		negotiate();
+		cfg_write(b, g.p, bench_cap(b, g.p, PCI_CAP_ID_MSIX) + PCI_MSIX_FLAGS, PCI_MSIX_FLAGS_ENABLE, 2);
+		for (unsigned v = 0; v < n; v++) {
+			bench_write(b, g.msix + 16 * v, 0xfee00000, 8);
+			bench_write(b, g.msix + 16 * v + 8, 0x40 + v, 8);
+		}
+		for (unsigned q = 0; q < QUEUES; q++) {
+			queue_setup(q);
+			set(VIRTIO_PCI_COMMON_Q_MSIX, n, 2);
+			assert_int_equal(get(VIRTIO_PCI_COMMON_Q_MSIX, 2), NO_VECTOR);
+			set(VIRTIO_PCI_COMMON_Q_MSIX, n - 1, 2);
+			assert_int_equal(get(VIRTIO_PCI_COMMON_Q_MSIX, 2), n - 1);
+		}
+		driver_ok();
+		all_work();
+		assert_int_equal(bench_signals(b, n - 1), QUEUES);
+		bench_destroy(b);
+	}
+}
+
 static unsigned open_fds(void)
 {
 	DIR *d = opendir("/proc/self/fd");
@@ -356,6 +385,7 @@ static void refused_options(void **state)
 	for (unsigned i = 0; i < 100; i++) {
 		assert_non_null(strstr(bench_add_fails("copier-pci,ats=on"), "ats=on"));
 		assert_non_null(strstr(bench_add_fails("copier-pci,aer=on"), "aer=on"));
+		assert_non_null(strstr(bench_add_fails("copier-pci,modern-pio-notify=on"), "modern-pio-notify=on"));
 		assert_non_null(strstr(bench_add_fails("copier-pci,vectors=2049"), "vectors"));
 		assert_non_null(strstr(bench_add_fails("copier-pci,rejects=on"), "rejects=on"));
 		assert_non_null(strstr(bench_add_fails("copier-pci,addr=1"), "in use"));
@@ -1229,6 +1259,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(identity),
 		cmocka_unit_test(work_in_all_forms),
+		cmocka_unit_test(shared_vectors),
 		T(refused_options),
 		T(frozen),
 		T(bad_sizes),
