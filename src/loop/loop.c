@@ -559,6 +559,11 @@ void loop_moved(struct loop *l, bool into_guest, unsigned frames, uint64_t bytes
 	l->pace.bytes += bytes;
 }
 
+bool loop_converses(const struct loop *l)
+{
+	return l->pace.agreement == PACE_SURE;
+}
+
 /* The main loop's thread is not ours to slow down. */
 static void keep_pace(struct loop *l)
 {

@@ -156,6 +156,8 @@ void loop_cancel_sleep(struct sleep_hook *h);
 
 /* `frames` frames of `bytes` bytes in all crossed in this turn, out of the guest or into it. The loop's thread. */
 void loop_moved(struct loop *l, bool into_guest, unsigned frames, uint64_t bytes);
+/* Of late, each frame answered the one before. The loop's thread. */
+bool loop_converses(const struct loop *l);
 
 /* ---- readers of snapshots (see mem/epoch.h) ---- */
 

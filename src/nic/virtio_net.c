@@ -249,6 +249,7 @@ static void vnet_broke(struct virtio_device *v, struct virtio_lane *l)
 		vnet_rx_drop_held(p, NET_DROP_BROKEN);
 		vnet_tx_stop(p);
 		vnet_coal_stop(p);
+		vnet_late_forget(p);
 		p->rx.ready = false;
 	}
 }
@@ -306,6 +307,7 @@ static void pair_start(struct vnet_pair *p)
 	if (p->active)
 		vnet_rx_start(p);
 	vnet_coal_start(p);
+	vnet_late_ask(p);
 }
 
 static void vnet_start(struct virtio_device *v, struct virtio_lane *l)
@@ -326,6 +328,7 @@ static void vnet_stop(struct virtio_device *v, struct virtio_lane *l)
 		vnet_rx_stop(p);
 		vnet_tx_stop(p);
 		vnet_coal_stop(p);
+		vnet_late_stop(p);
 	}
 	if (l == n->pair->lane)
 		vnet_ctrl_stop(n);
@@ -344,6 +347,7 @@ static void vnet_queue_reset(struct virtio_device *v, struct virtio_queue *vq)
 	if (vq == p->txq) {
 		vnet_tx_drop_waiting(p, NET_DROP_RESET);
 		vnet_tx_stop(p);
+		vnet_late_forget(p);
 	} else {
 		if (p->rx.ready)
 			vnet_rx_stop(p);
@@ -369,6 +373,7 @@ static void vnet_reset_lane(struct virtio_device *v, struct virtio_lane *l)
 		vnet_tx_drop_waiting(p, NET_DROP_RESET);
 		vnet_rx_drop_held(p, NET_DROP_RESET);
 		vnet_coal_reset(p);
+		vnet_late_forget(p);
 		vnet_mq_reset_pair(p);
 		p->negotiated = false;
 	}
@@ -526,6 +531,7 @@ static int pair_init(struct virtio_net *n, unsigned i, struct error *err)
 		nic_name_client(&p->client, virtio_label(&n->vdev), model(n));
 	p->longest = NET_FRAME_MAX;
 	vnet_coal_init(p);
+	vnet_late_init(p);
 	vnet_tx_init(p);
 	p->tx.batch.iov = p->tx.iov;
 	p->tx.flat = malloc(NET_FRAME_MAX);
@@ -755,6 +761,8 @@ static const struct opt props[] = {
 	PROP(tx, "tx", OPT_ENUM, .choices = tx_names, .def = "bh",
 	     .help = "timer: frames wait for more, x-txtimer long"),
 	PROP(tx_timer, "x-txtimer", OPT_UINT, .def = "150000", .arg = "ns", .help = "how long, for tx=timer"),
+	PROP(tx_call_delay, "x-txcall", OPT_UINT, .max = 1000000000, .def = "200000", .arg = "ns",
+	     .help = "how long the call for a frame may be put off in a conversation; 0: not at all"),
 	PROP(tx_burst, "x-txburst", OPT_INT, .min = 1, .max = INT32_MAX, .def = "256",
 	     .help = "frames that are sent in one go, before others get their turn"),
 	PROP(rsc_interval, "rsc_interval", OPT_UINT, .def = "300000", .arg = "ns",

@@ -114,6 +114,12 @@ struct vnet_coal {
 	struct post post; /* the parameters changed */
 };
 
+/* Calls for sent frames that are put off: see virtio_net_late.c. On the transmit queue's loop. */
+struct vnet_late {
+	bool owed; /* what was sent last is published, and the driver was not asked if it wants to hear of it */
+	struct timer timer;
+};
+
 #define VNET_RSS_TABLE 128 /* the least that 5.1.4.1 allows as the most */
 
 /* Receive steering by hash (MQ_RSS_CONFIG), and what is hashed at all. */
@@ -147,6 +153,7 @@ struct vnet_pair {
 	bool rsc;		    /* headers of frames that stand for many say how many (RSC_EXT) */
 	uint32_t longest;	    /* frame that is not to be cut: by the MTU, if the driver took it */
 	struct vnet_coal coal[2];   /* receive, transmit */
+	struct vnet_late late;
 	struct vnet_tx tx;
 	struct vnet_rx rx;
 };
@@ -193,7 +200,7 @@ struct virtio_net {
 		enum onoffauto hash_type[9]; /* by VIRTIO_NET_HASH_REPORT_*, less one */
 		uint16_t rx_queue_size, tx_queue_size, host_mtu;
 		int32_t speed, bootindex, tx_burst;
-		uint32_t tx_timer, rsc_interval;
+		uint32_t tx_timer, tx_call_delay, rsc_interval;
 		unsigned duplex, tx;
 		char *netdev, *iothread;
 		struct mac_opt mac;
@@ -302,6 +309,15 @@ void vnet_coal_stop(struct vnet_pair *p);
 void vnet_coal_reset(struct vnet_pair *p);
 void vnet_coal_queue_reset(struct vnet_coal *c);
 void vnet_coal_flush(struct vnet_coal *c);
+
+/* ---- virtio_net_late.c; the transmit queue's loop ---- */
+void vnet_late_init(struct vnet_pair *p);
+/* May the call for a frame that was sent alone be put off? */
+bool vnet_late_may(const struct vnet_pair *p);
+void vnet_late_flush(struct vnet_pair *p); /* publish it, and put the call off */
+void vnet_late_ask(struct vnet_pair *p);   /* call now, if the driver wants it still */
+void vnet_late_stop(struct vnet_pair *p);  /* what is owed stays so */
+void vnet_late_forget(struct vnet_pair *p);
 
 /* Publish what was pushed to a pair's receive or transmit queue, and call now or later if it is wanted. */
 static inline void vnet_flush(struct vnet_pair *p, bool tx)

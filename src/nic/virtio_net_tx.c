@@ -195,6 +195,7 @@ static void run(struct vnet_pair *p)
 	unsigned left = p->net->prop.tx_burst; /* so that others on the loop get their turn */
 	struct virtq *q = &p->txq->q;
 
+	vnet_late_ask(p);
 	virtq_kick_disable(q);
 	while (left) {
 		unsigned most = MIN(left, (unsigned)NET_BATCH);
@@ -204,7 +205,10 @@ static void run(struct vnet_pair *p)
 		if (n < 0)
 			return;
 		sent = send_batch(p);
-		vnet_flush(p, true);
+		if (n == 1 && sent && vnet_late_may(p))
+			vnet_late_flush(p);
+		else
+			vnet_flush(p, true);
 		if (!sent)
 			return;
 		/* A batch that is not full was most likely ended by an empty ring: ask for a kick, and look again. */

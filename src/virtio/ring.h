@@ -171,7 +171,7 @@ void virtq_split_store_used(struct virtq *q);
 int virtq_split_pop(struct virtq *q, struct iovec *iov, unsigned max, struct vchain *c) __must_check;
 void virtq_split_unpop(struct virtq *q, const uint16_t *heads, unsigned n);
 void virtq_split_push(struct virtq *q, uint16_t head, uint32_t written);
-bool virtq_split_publish(struct virtq *q) __must_check;
+bool virtq_split_ask(struct virtq *q) __must_check;
 void virtq_split_kick_disable(struct virtq *q);
 bool virtq_split_kick_enable(struct virtq *q) __must_check;
 
@@ -181,7 +181,7 @@ void virtq_packed_store_used(struct virtq *q);
 int virtq_packed_pop(struct virtq *q, struct iovec *iov, unsigned max, struct vchain *c) __must_check;
 void virtq_packed_unpop(struct virtq *q, const uint16_t *heads, unsigned n);
 void virtq_packed_push(struct virtq *q, uint16_t head, uint32_t written);
-bool virtq_packed_publish(struct virtq *q) __must_check;
+bool virtq_packed_ask(struct virtq *q) __must_check;
 void virtq_packed_kick_disable(struct virtq *q);
 bool virtq_packed_kick_enable(struct virtq *q) __must_check;
 
@@ -222,12 +222,31 @@ static inline void virtq_push(struct virtq *q, uint16_t head, uint32_t written)
 		virtq_packed_push(q, head, written);
 }
 
-/* Publish what was pushed; true if the driver is to be called (event index or flags; 2.7.7, 2.7.8, 2.8.10). */
-static inline __must_check bool virtq_publish(struct virtq *q)
+/* Publish what was pushed, and leave it to a later virtq_ask() whether the driver is to be called. */
+static inline void virtq_publish_quietly(struct virtq *q)
 {
 	if (likely(q->mode == VIRTQ_SPLIT))
-		return virtq_split_publish(q);
-	return q->mode == VIRTQ_PACKED && virtq_packed_publish(q);
+		virtq_split_store_used(q);
+	else if (q->mode == VIRTQ_PACKED)
+		virtq_packed_store_used(q);
+}
+
+/*
+ * Is the driver to be called for what was published since this was last asked? By what it wants now (event index or
+ * flags; 2.7.7, 2.7.8, 2.8.10): it may have come by meanwhile, and look for later ones.
+ */
+static inline __must_check bool virtq_ask(struct virtq *q)
+{
+	if (likely(q->mode == VIRTQ_SPLIT))
+		return virtq_split_ask(q);
+	return q->mode == VIRTQ_PACKED && virtq_packed_ask(q);
+}
+
+/* Publish what was pushed; true if the driver is to be called. */
+static inline __must_check bool virtq_publish(struct virtq *q)
+{
+	virtq_publish_quietly(q);
+	return virtq_ask(q);
 }
 
 static inline void virtq_kick_disable(struct virtq *q)

@@ -314,13 +314,12 @@ static bool wants_packed_call(struct virtq *q, unsigned n)
 	return at < end && end - at <= n;
 }
 
-bool virtq_packed_publish(struct virtq *q)
+bool virtq_packed_ask(struct virtq *q)
 {
 	unsigned n = q->packed.n_passed;
 
-	if (!q->packed.n_filled)
+	if (!n)
 		return false;
-	virtq_packed_store_used(q);
 	q->packed.n_passed = 0;
 	atomic_thread_fence(memory_order_seq_cst);
 	if (!wants_packed_call(q, n)) {

@@ -220,14 +220,13 @@ static bool wants_call(struct virtq *q, uint16_t old)
 	return vring_need_event(guest_u16((const uint16_t *)&q->avail->ring[q->size]), q->used_idx, old) || !valid;
 }
 
-bool virtq_split_publish(struct virtq *q)
+bool virtq_split_ask(struct virtq *q)
 {
 	uint16_t old = q->signalled;
 
-	if (q->used_idx == q->used_published)
+	if (old == q->used_published)
 		return false;
-	store_used_idx(q);
-	q->signalled = q->used_idx;
+	q->signalled = q->used_published;
 	atomic_thread_fence(memory_order_seq_cst);
 	if (!wants_call(q, old)) {
 		counter_add(&q->stats.calls_suppressed, 1);
