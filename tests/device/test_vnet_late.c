@@ -1,0 +1,198 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Calls for sent frames that are put off in a conversation, and mostly not made (virtio_net_late.c). */
+#include "guest.h"
+
+#define DELAY 200000ull /* ns, the default */
+
+static const uint64_t features = BIT(VIRTIO_RING_F_EVENT_IDX) | BIT(VIRTIO_NET_F_MRG_RXBUF) |
+				 BIT(VIRTIO_NET_F_CTRL_VQ) | BIT(VIRTIO_NET_F_NOTF_COAL) | BIT(VIRTIO_F_RING_RESET);
+
+static uint8_t frame[100], back[200];
+static struct bench b;
+
+static int teardown(void **state)
+{
+	(void)state;
+	bench_close(&b);
+	return 0;
+}
+
+static void pass(uint64_t ns)
+{
+	vm_clock_step(clock_now(CLOCK_VM_NS) + ns);
+	settle(&b);
+}
+
+static void send_one(void)
+{
+	post_tx(&b, NULL, frame, sizeof(frame), NULL);
+	kick(&b.q[TXQ]);
+	settle(&b);
+}
+
+/* The driver frees what was sent, and wants to hear of what it sends next. */
+static void driver_looks(void)
+{
+	assert_true(reap(&b.q[TXQ], NULL, NULL)); /* who looks sees it at once */
+	want_calls(&b.q[TXQ]);
+}
+
+static void answer(void)
+{
+	post_rx(&b, 200);
+	kick(&b.q[RXQ]);
+	settle(&b);
+	assert_int_equal(wire_frame(&b, frame, sizeof(frame), NULL), NET_OK);
+	settle(&b);
+	assert_int_equal(receive(&b, back, sizeof(back), NULL), sizeof(frame));
+}
+
+static void expect_calls(unsigned n)
+{
+	assert_int_equal(b.calls[TXQ], n);
+	assert_int_equal(counter_get(&b.v->queue[TXQ].q.stats.calls), n);
+}
+
+/* The driver is ready, and a conversation is on. */
+static void up(uint64_t with)
+{
+	driver_up(&b, with);
+	want_calls(&b.q[TXQ]);
+	for (unsigned i = 0; i < 32; i++) {
+		send_one();
+		driver_looks();
+		answer();
+	}
+	pass(DELAY);
+	b.calls[TXQ] = 0;
+	atomic_store(&b.v->queue[TXQ].q.stats.calls, 0);
+}
+
+static int setup(void **state)
+{
+	static const char *const props[] = { "x-txcall=200000", "notf_coal=on", NULL };
+
+	(void)state;
+	bench_open(&b, props);
+	make_frame(frame, sizeof(frame), 1);
+	up(features);
+	return 0;
+}
+
+static void test_never_made(void **state)
+{
+	(void)state;
+	for (unsigned i = 0; i < 100; i++) {
+		send_one();
+		answer();
+		driver_looks();
+		pass(DELAY / 2);
+	}
+	expect_calls(0);
+	assert_true(counter_get(&b.v->queue[TXQ].q.stats.calls_suppressed) >= 99);
+	pass(DELAY);
+	expect_calls(0);
+}
+
+/* A driver that does not look gets its call when the time is over, once; or with the next frame. */
+static void test_made_late(void **state)
+{
+	(void)state;
+	send_one();
+	pass(DELAY - 1);
+	expect_calls(0);
+	pass(1);
+	expect_calls(1);
+	pass(10 * DELAY);
+	expect_calls(1);
+	driver_looks();
+	answer();
+	send_one();
+	expect_calls(1);
+	send_one(); /* the one before was not looked at */
+	expect_calls(2);
+	assert_true(reap(&b.q[TXQ], NULL, NULL));
+	driver_looks();
+	pass(10 * DELAY);
+	expect_calls(2);
+}
+
+/* In a stream, of a batch, and without an event index, calls are made at once. */
+static void test_at_once(void **state)
+{
+	(void)state;
+	for (unsigned i = 0; i < 64; i++) {
+		send_one();
+		driver_looks();
+	}
+	b.calls[TXQ] = 0;
+	send_one();
+	assert_int_equal(b.calls[TXQ], 1);
+	up(features);
+	for (unsigned i = 0; i < 64; i++) { /* a conversation again */
+		send_one();
+		driver_looks();
+		answer();
+	}
+	b.calls[TXQ] = 0;
+	post_tx(&b, NULL, frame, sizeof(frame), NULL);
+	send_one();
+	assert_int_equal(b.calls[TXQ], 1);
+	driver_looks();
+	driver_looks();
+	answer();
+	up(features & ~BIT(VIRTIO_RING_F_EVENT_IDX));
+	send_one();
+	assert_int_equal(b.calls[TXQ], 1);
+}
+
+/* A stop keeps what is owed; a reset, of the device or of the queue, does not. */
+static void test_stops(void **state)
+{
+	(void)state;
+	send_one();
+	virtio_quiesce(b.v);
+	pass(10 * DELAY);
+	expect_calls(0);
+	virtio_resume(b.v);
+	settle(&b);
+	expect_calls(1);
+	driver_looks();
+	answer();
+	send_one();
+	driver_up(&b, features);
+	pass(10 * DELAY);
+	expect_calls(1);
+	up(features);
+	send_one();
+	virtio_queue_reset(b.v, TXQ);
+	pass(10 * DELAY);
+	expect_calls(0);
+}
+
+/* A device that breaks owes nothing. */
+static void test_broken(void **state)
+{
+	(void)state;
+	send_one();
+	post_nonsense(&b.q[RXQ]);
+	kick(&b.q[RXQ]);
+	settle(&b);
+	assert_int_not_equal(wire_frame(&b, frame, sizeof(frame), NULL), NET_OK);
+	pass(10 * DELAY);
+	assert_int_equal(b.calls[TXQ], 0);
+	expect_broken(&b, RXQ, VIRTQ_FAULT_HEAD);
+}
+
+int main(void)
+{
+	static const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(test_never_made, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_made_late, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_at_once, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_stops, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_broken, setup, teardown),
+	};
+
+	return bench_run(tests, ARRAY_SIZE(tests), 0);
+}
