@@ -307,7 +307,7 @@ static void pair_start(struct vnet_pair *p)
 	if (p->active)
 		vnet_rx_start(p);
 	vnet_coal_start(p);
-	vnet_late_ask(p);
+	vnet_late_start(p);
 }
 
 static void vnet_start(struct virtio_device *v, struct virtio_lane *l)

@@ -116,7 +116,8 @@ struct vnet_coal {
 
 /* Calls for sent frames that are put off: see virtio_net_late.c. On the transmit queue's loop. */
 struct vnet_late {
-	bool owed; /* what was sent last is published, and the driver was not asked if it wants to hear of it */
+	bool allowed; /* with this driver */
+	bool owed;    /* what was sent last is published, and the driver was not asked if it wants to hear of it */
 	struct timer timer;
 };
 
@@ -316,6 +317,7 @@ void vnet_late_init(struct vnet_pair *p);
 bool vnet_late_may(const struct vnet_pair *p);
 void vnet_late_flush(struct vnet_pair *p); /* publish it, and put the call off */
 void vnet_late_ask(struct vnet_pair *p);   /* call now, if the driver wants it still */
+void vnet_late_start(struct vnet_pair *p);
 void vnet_late_stop(struct vnet_pair *p);  /* what is owed stays so */
 void vnet_late_forget(struct vnet_pair *p);
 

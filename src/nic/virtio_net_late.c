@@ -11,14 +11,13 @@
  *
  * A frame that was sent alone leaves the ring empty, so nobody waits for room in it. What the driver does with a frame
  * that it frees (a socket's room for more) waits for that time at most. A driver that says itself how long calls may
- * wait (NOTF_COAL) is left to it.
+ * wait, for which the standard has NOTF_COAL, gets them as it says: at once, until it has said something else.
  */
 #include "nic/virtio_net.h"
 
 bool vnet_late_may(const struct vnet_pair *p)
 {
-	return p->txq->q.event_idx && p->net->prop.tx_call_delay && loop_converses(p->lane->loop) &&
-	       !atomic_load_explicit(&p->coal[1].params, memory_order_relaxed);
+	return p->late.allowed && loop_converses(p->lane->loop);
 }
 
 void vnet_late_flush(struct vnet_pair *p)
@@ -29,10 +28,18 @@ void vnet_late_flush(struct vnet_pair *p)
 		vnet_late_ask(p);
 }
 
+void vnet_late_start(struct vnet_pair *p)
+{
+	struct virtio_net *n = p->net;
+
+	p->late.allowed = p->txq->q.event_idx && n->prop.tx_call_delay && !vnet_has(n, VIRTIO_NET_F_NOTF_COAL) &&
+			  !vnet_has(n, VIRTIO_NET_F_VQ_NOTF_COAL);
+	vnet_late_ask(p);
+}
+
 void vnet_late_stop(struct vnet_pair *p)
 {
-	if (timer_armed(&p->late.timer))
-		timer_cancel(&p->late.timer);
+	timer_cancel(&p->late.timer);
 }
 
 void vnet_late_forget(struct vnet_pair *p)

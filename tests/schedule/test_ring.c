@@ -8,9 +8,9 @@
  * was posted was used and taken back, once.
  *
  * What a schedule is made of follows from its seed: kind of ring, size, event index or flags, in order or not, lengths
- * of chains, batches of both sides, chains that the device gives back and takes again. SCHED_SEED=N runs one again,
- * SCHED_SEEDS=N says how many. Memory is as if accesses were made in the order in which they are written;
- * device/ring_reads does the same with two threads, where barriers count.
+ * of chains, batches of both sides, chains that the device gives back and takes again, calls that it puts off.
+ * SCHED_SEED=N runs one again, SCHED_SEEDS=N says how many. Memory is as if accesses were made in the order in which
+ * they are written; device/ring_reads does the same with two threads, where barriers count.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -50,6 +50,7 @@ static struct dma dma;
 static struct virtq q;
 static uint64_t seed;
 static bool kicked; /* somebody rang the device's bell */
+static bool owed;   /* the device put off the question whether the driver is to be called */
 
 static struct {
 	bool packed, event_idx, in_order, called, done;
@@ -277,6 +278,23 @@ static void guest_read(void)
 
 /* ---- the device ---- */
 
+/* Now, or when the driver has gone on for a while: before anything else is taken, or when all sleep (a timer). */
+static void ask_now(void)
+{
+	owed = false;
+	if (virtq_ask(&q))
+		drv.called = true;
+}
+
+static void device_publish(void)
+{
+	virtq_publish_quietly(&q);
+	if (rnd(3))
+		ask_now();
+	else
+		owed = true;
+}
+
 /* Take what there is, in batches; now and then give the newest ones back and take them again later. */
 static void device_serve(void)
 {
@@ -286,6 +304,8 @@ static void device_serve(void)
 	uint16_t head;
 	int r;
 
+	if (owed)
+		ask_now();
 	virtq_kick_disable(&q);
 	do {
 		unsigned n = 0, most = 1 + rnd(SIZE), keep;
@@ -300,8 +320,7 @@ static void device_serve(void)
 			head = c[i].head;
 			virtq_unpop(&q, &head, 1);
 		}
-		if (virtq_publish(&q))
-			drv.called = true;
+		device_publish();
 		if (keep == n && n < most && !virtq_kick_enable(&q))
 			return;
 		virtq_kick_disable(&q);
@@ -328,7 +347,7 @@ static unsigned set_up(void)
 	drv.batch = 1 + rnd(drv.size);
 	q = (struct virtq){ .size = (uint16_t)drv.size, .max_size = SIZE, .desc_gpa = RING, .driver_gpa = DRIVER };
 	q.device_gpa = DEVICE;
-	kicked = false;
+	kicked = owed = false;
 	assert_int_equal(virtq_start(&q, &dma, &f, NULL), 0);
 	if (virtq_kick_enable(&q)) /* the driver goes on meanwhile */
 		kicked = true;
@@ -348,6 +367,8 @@ static void run_one(uint64_t number)
 			device_serve();
 		} else if (drv.phase != ASLEEP || drv.called) {
 			driver_step();
+		} else if (owed) {
+			ask_now();
 		} else {
 			break;
 		}
