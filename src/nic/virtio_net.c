@@ -251,6 +251,7 @@ static void vnet_broke(struct virtio_device *v, struct virtio_lane *l)
 		vnet_coal_stop(p);
 		vnet_late_forget(p);
 		p->rx.ready = false;
+		vnet_steer_again(p);
 	}
 }
 
@@ -301,6 +302,7 @@ static void pair_start(struct vnet_pair *p)
 		p->sends = host_offloads(features);
 		p->rsc = features & BIT(VIRTIO_NET_F_RSC_EXT);
 		p->longest = longest_frame(p->net, features);
+		vnet_steer_drop(p, NET_DROP_RESET); /* other loops went on a little longer */
 		vnet_mq_start_pair(p);
 	}
 	p->negotiated = true;
@@ -352,6 +354,7 @@ static void vnet_queue_reset(struct virtio_device *v, struct virtio_queue *vq)
 		if (p->rx.ready)
 			vnet_rx_stop(p);
 		vnet_rx_drop_held(p, NET_DROP_RESET);
+		vnet_steer_drop(p, NET_DROP_RESET);
 	}
 	vnet_coal_queue_reset(&p->coal[vq == p->txq]);
 }
@@ -374,6 +377,7 @@ static void vnet_reset_lane(struct virtio_device *v, struct virtio_lane *l)
 		vnet_rx_drop_held(p, NET_DROP_RESET);
 		vnet_coal_reset(p);
 		vnet_late_forget(p);
+		vnet_steer_reset(p);
 		vnet_mq_reset_pair(p);
 		p->negotiated = false;
 	}
@@ -535,7 +539,7 @@ static int pair_init(struct virtio_net *n, unsigned i, struct error *err)
 	vnet_tx_init(p);
 	p->tx.batch.iov = p->tx.iov;
 	p->tx.flat = malloc(NET_FRAME_MAX);
-	if (!p->tx.flat || vnet_rx_init(p) < 0)
+	if (!p->tx.flat || vnet_rx_init(p) < 0 || vnet_steer_init(p) < 0)
 		return fail(err, ENOMEM, "no memory for queue pair %u", i);
 	return 0;
 }
@@ -544,6 +548,7 @@ static void pair_deinit(struct vnet_pair *p)
 {
 	free(p->tx.flat);
 	vnet_rx_destroy(p);
+	vnet_steer_destroy(p);
 }
 
 static int check_size(const struct virtio_net *n, const char *name, uint16_t size, struct error *err)

@@ -8,7 +8,9 @@
  *	virtio_net_ctrl.c	control queue
  *	virtio_net_mq.c		several pairs
  *	virtio_net_rss.c	receive-side scaling and hash report
+ *	virtio_net_steer.c	frames that came to another pair than their own
  *	virtio_net_coal.c	notification coalescing
+ *	virtio_net_late.c	calls for sent frames that are put off
  *	virtio_net_stats.c	device statistics
  *
  * A pair is a receive and a transmit queue with a net client of its own, the peer of one queue of the netdev. A pair belongs to its queues' loop while the device
@@ -18,6 +20,7 @@
 #define NIC_VIRTIO_NET_H
 
 #include "net/client.h"
+#include "net/inbox.h"
 #include "net/rss.h"
 #include "net/rxfilter.h"
 #include "nic/virtio_net_std.h"
@@ -148,6 +151,8 @@ struct vnet_pair {
 		struct vnet_rss rss;
 	} copy;
 	struct post adopt, adopted; /* to the pair's loop and back */
+	struct inbox *inbox;	    /* frames that came to other pairs; NULL: none can be */
+	struct post arrival;	    /* there are some in it, or room for them */
 	bool negotiated;	    /* what follows from the features is in force */
 	unsigned hdr_len;	    /* of the header in front of each frame: follows from the features, as the next */
 	uint32_t sends;		    /* NET_OFF_* that the guest negotiated for what it sends */
@@ -296,6 +301,11 @@ void vnet_rx_stop(struct vnet_pair *p); /* gives collected chains back; a frame 
 void vnet_rx_kick(struct vnet_pair *p);
 void vnet_rx_drop_held(struct vnet_pair *p, enum net_drop why);
 void vnet_rx_takes_changed(struct vnet_pair *p); /* a frame that is held may need what the guest takes no more */
+/* What vnet_rx_take() does with a frame that was found to be this pair's. */
+enum net_drop vnet_rx_put(struct vnet_pair *p, size_t len, const struct frame_meta *m);
+/* Of the frame of len bytes at the head of the window: what of it was hashed, and all of it. */
+unsigned vnet_rx_hash(struct vnet_pair *p, size_t len, uint32_t *value);
+void vnet_rx_read(struct vnet_pair *p, void *to, size_t len);
 
 /*
  * Ask the driver to announce its addresses on the link (5.1.6.5.4), if it said that it can. Any thread. What is asked is
@@ -318,7 +328,7 @@ bool vnet_late_may(const struct vnet_pair *p);
 void vnet_late_flush(struct vnet_pair *p); /* publish it, and put the call off */
 void vnet_late_ask(struct vnet_pair *p);   /* call now, if the driver wants it still */
 void vnet_late_start(struct vnet_pair *p);
-void vnet_late_stop(struct vnet_pair *p);  /* what is owed stays so */
+void vnet_late_stop(struct vnet_pair *p); /* what is owed stays so */
 void vnet_late_forget(struct vnet_pair *p);
 
 /* Publish what was pushed to a pair's receive or transmit queue, and call now or later if it is wanted. */
@@ -339,6 +349,18 @@ void vnet_rss_reset(struct vnet_rss *r);
  * when it was configured, and is so still.
  */
 unsigned vnet_rss_pair(const struct vnet_rss *r, unsigned report, uint32_t hash);
+
+/* ---- virtio_net_steer.c; the pair's loop ---- */
+int vnet_steer_init(struct vnet_pair *p); /* main; -ENOMEM */
+void vnet_steer_destroy(struct vnet_pair *p);
+/* Whose the frame at the head of p's window is, by the table. */
+struct vnet_pair *vnet_steer_to(struct vnet_pair *p, size_t len);
+/* Hand it on. NET_DROP_QUEUE_FULL: there is no room for it. */
+enum net_drop vnet_steer(struct vnet_pair *p, struct vnet_pair *to, size_t len, const struct frame_meta *m);
+void vnet_steer_run(struct vnet_pair *p);   /* what is in p's inbox goes to the guest, as far as there are buffers */
+void vnet_steer_again(struct vnet_pair *p); /* ... soon */
+void vnet_steer_drop(struct vnet_pair *p, enum net_drop why);
+void vnet_steer_reset(struct vnet_pair *p);
 
 /* ---- virtio_net_ctrl.c; v->loop ---- */
 void vnet_ctrl_init(struct virtio_net *n);

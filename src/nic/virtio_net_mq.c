@@ -40,6 +40,7 @@ static void deactivate(struct vnet_pair *p)
 	if (running)
 		vnet_rx_stop(p);
 	vnet_rx_drop_held(p, NET_DROP_STOPPED);
+	vnet_steer_drop(p, NET_DROP_STOPPED);
 	p->active = false;
 }
 

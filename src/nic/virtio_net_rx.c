@@ -128,8 +128,8 @@ static inline void peel(struct vnet_pair *p)
 	rx->bytes -= before - ch->len;
 }
 
-/* The hash of the frame that lies in the collected chains (5.1.6.4.4), by a copy of its headers. */
-static __attribute__((noinline)) unsigned hash_frame(struct vnet_pair *p, size_t len, uint32_t *value)
+/* The hash of the frame that lies in the first cnt pieces (5.1.6.4.4), by a copy of its headers. */
+static __attribute__((noinline)) unsigned hash_frame(struct vnet_pair *p, unsigned cnt, size_t len, uint32_t *value)
 {
 	struct vnet_rx *rx = &p->rx;
 	uint8_t head[RSS_PEEK];
@@ -141,7 +141,7 @@ static __attribute__((noinline)) unsigned hash_frame(struct vnet_pair *p, size_t
 	if (likely(rx->iov[rx->first].iov_len >= n))
 		vnet_copy(head, rx->iov[rx->first].iov_base, n);
 	else
-		iov_read_at(&rx->iov[rx->first], rx->last - rx->first, 0, head, n);
+		iov_read_at(&rx->iov[rx->first], cnt, 0, head, n);
 	return rss_hash_frame(&p->rss->hash, head, len, value);
 }
 
@@ -169,6 +169,11 @@ static __attribute__((noinline)) void write_segments(struct vnet_pair *p, const 
 	h->csum_offset = 0;
 }
 
+static unsigned rx_pieces(const struct vnet_rx *rx)
+{
+	return rx->last - rx->first;
+}
+
 static void write_header(struct vnet_pair *p, const struct frame_meta *m, unsigned buffers, size_t len)
 {
 	struct vnet_rx_header *h = &p->rx.header;
@@ -194,7 +199,7 @@ static void write_header(struct vnet_pair *p, const struct frame_meta *m, unsign
 		if (p->hdr_len == sizeof(hdr.hash)) {
 			uint32_t hash;
 
-			hdr.hash.hash_report = htole16((uint16_t)hash_frame(p, len, &hash));
+			hdr.hash.hash_report = htole16((uint16_t)hash_frame(p, rx_pieces(&p->rx), len, &hash));
 			hdr.hash.hash_value = htole32(hash);
 			hdr.hash.padding = 0;
 		}
@@ -503,6 +508,24 @@ static __attribute__((noinline)) enum net_drop take_spilled(struct vnet_pair *p,
 	return NET_OK;
 }
 
+enum net_drop vnet_rx_put(struct vnet_pair *p, size_t len, const struct frame_meta *m)
+{
+	struct vnet_rx *rx = &p->rx;
+
+	if (unlikely(rx->header.none))
+		return NET_DROP_BUFFER_SMALL;
+	if (unlikely(len > rx->room))
+		return take_spilled(p, len, m);
+	unpatch(rx);
+	if (likely(len <= rx->chain[rx->c_first].len)) {
+		write_header(p, m, 1, len);
+		consume(p, 1, len);
+	} else {
+		deliver(p, len, m);
+	}
+	return NET_OK;
+}
+
 enum net_drop vnet_rx_take(struct net_client *c, size_t len, const struct frame_meta *m)
 {
 	struct vnet_pair *p = to_pair(c);
@@ -516,18 +539,29 @@ enum net_drop vnet_rx_take(struct net_client *c, size_t len, const struct frame_
 	why = filter(p, len);
 	if (unlikely(why))
 		return why;
-	if (unlikely(rx->header.none))
-		return NET_DROP_BUFFER_SMALL;
-	if (unlikely(len > rx->room))
-		return take_spilled(p, len, m);
-	unpatch(rx);
-	if (likely(len <= rx->chain[rx->c_first].len)) {
-		write_header(p, m, 1, len);
-		consume(p, 1, len);
-	} else {
-		deliver(p, len, m);
+	if (unlikely(p->inbox) && p->rss->steering) {
+		struct vnet_pair *to = vnet_steer_to(p, len);
+
+		if (to != p)
+			return vnet_steer(p, to, len, m);
 	}
-	return NET_OK;
+	return vnet_rx_put(p, len, m);
+}
+
+/* The window's pieces, the spill slot among them. */
+static unsigned window_pieces(const struct vnet_rx *rx)
+{
+	return rx->end + 1 - rx->first;
+}
+
+unsigned vnet_rx_hash(struct vnet_pair *p, size_t len, uint32_t *value)
+{
+	return hash_frame(p, window_pieces(&p->rx), len, value);
+}
+
+void vnet_rx_read(struct vnet_pair *p, void *to, size_t len)
+{
+	iov_read_at(&p->rx.iov[p->rx.first], window_pieces(&p->rx), 0, to, len);
 }
 
 /* The wrapper has counted a frame that is held as delivered by now: it is not. */
@@ -550,6 +584,12 @@ void vnet_rx_commit(struct net_client *c)
 }
 
 /* ---- a frame that is held ---- */
+
+static void room_again(struct vnet_pair *p)
+{
+	net_wake_peer(&p->client, NET_WAKE_ROOM);
+	vnet_steer_again(p);
+}
 
 static void end_hold(struct vnet_pair *p)
 {
@@ -603,7 +643,7 @@ void vnet_rx_takes_changed(struct vnet_pair *p)
 		return;
 	/* There is one place for a frame that waits, and it would become many. */
 	vnet_rx_drop_held(p, NET_DROP_OFFLOAD);
-	net_wake_peer(&p->client, NET_WAKE_ROOM);
+	room_again(p);
 }
 
 /* There may be buffers now. */
@@ -625,7 +665,7 @@ static void retry_held(struct vnet_pair *p)
 	} else {
 		return;
 	}
-	net_wake_peer(&p->client, NET_WAKE_ROOM);
+	room_again(p);
 }
 
 static void out_of_patience(struct timer *t)
@@ -633,7 +673,7 @@ static void out_of_patience(struct timer *t)
 	struct vnet_pair *p = container_of(t, struct vnet_pair, rx.patience);
 
 	vnet_rx_drop_held(p, NET_DROP_NO_BUFFER);
-	net_wake_peer(&p->client, NET_WAKE_ROOM);
+	room_again(p);
 }
 
 /* ---- life ---- */
@@ -696,4 +736,5 @@ void vnet_rx_kick(struct vnet_pair *p)
 		virtq_kick_disable(&p->rxq->q);
 		net_wake_peer(&p->client, NET_WAKE_ROOM);
 	}
+	vnet_steer_run(p);
 }

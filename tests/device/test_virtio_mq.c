@@ -6,154 +6,13 @@
  */
 #include <unistd.h>
 
-#include "guest.h"
-
-#define RXQ1   2
-#define TXQ1   3
-#define MQCTRL 4 /* behind two pairs */
+#include "mqbench.h"
 
 #define SET_PAIRS VIRTIO_NET_CTRL_MQ_VQ_PAIRS_SET
 #define PAUSE	  (20 * NSEC_PER_MSEC)
 #define MQ_BITS	  (BIT(VIRTIO_NET_F_MQ) | BIT(VIRTIO_NET_F_RSS))
 
-/* The second queue of the netdev. */
-static struct {
-	struct net_client c;
-	unsigned sent, started, quiesced, retired;
-} second;
-static struct loop *loop1;
-static struct bench b;
-
-static unsigned second_send(struct net_client *c, struct batch *batch)
-{
-	uint64_t bytes = 0;
-
-	for (unsigned i = 0; i < batch->n; i++)
-		bytes += batch->frame[i].len;
-	net_count_rx_out(c, batch->n, bytes);
-	second.sent += batch->n;
-	return batch->n;
-}
-
-static void second_wake(struct net_client *c, unsigned what)
-{
-	(void)c, (void)what;
-}
-
-static void second_start(struct net_client *c)
-{
-	(void)c;
-	second.started++;
-}
-
-static void second_quiesce(struct net_client *c)
-{
-	(void)c;
-	second.quiesced++;
-}
-
-static void second_retire(struct net_client *c)
-{
-	assert_false(c->started);
-	second.retired++;
-}
-
-static const struct net_client_ops second_ops = {
-	.type = "test",
-	.send = second_send,
-	.wake = second_wake,
-	.start = second_start,
-	.quiesce = second_quiesce,
-	.retire = second_retire,
-};
-
-/* ---- the bench ---- */
-
-static void settle_both(void)
-{
-	bool more = true;
-
-	while (more) {
-		more = loop_turn(loop1);
-		more |= loop_turn(b.loop);
-	}
-}
-
-static void open_bench(void)
-{
-	static const char *const props[] = { "mq=on", NULL };
-	struct error err;
-
-	memset(&second, 0, sizeof(second));
-	loop1 = loop_new("second", &err);
-	assert_non_null(loop1);
-	second.c = (struct net_client){
-		.ops = &second_ops,
-		.kind = NET_KIND_BACKEND,
-		.name = "wire",
-		.queue = 1,
-		.loop = loop1,
-		.takes = NET_OFF_ALL,
-		.max_frame = NET_FRAME_MAX,
-	};
-	assert_int_equal(net_client_add(&second.c, &err), 0);
-	bench_open(&b, props);
-	b.next_buf = RAM2_GPA; /* five rings take more than three */
-	assert_int_equal(b.n->n_pairs, 2);
-	assert_int_equal(b.v->n_lanes, 2);
-}
-
-static void close_bench(void)
-{
-	settle_both();
-	assert_true(net_account_balanced(&second.c.rx) && net_account_balanced(&second.c.tx));
-	assert_true(net_account_balanced(&b.n->pair[1].client.rx) && net_account_balanced(&b.n->pair[1].client.tx));
-	bench_close(&b);
-	net_client_remove(&second.c);
-	loop_free(loop1);
-}
-
-static void up(uint64_t features)
-{
-	driver_up(&b, features);
-	settle_both();
-}
-
-/* ---- the control queue ---- */
-
-static uint64_t post_command(unsigned queue, uint8_t class, uint8_t what, const void *data, uint32_t len)
-{
-	uint64_t gpa = buf(&b, 2 + len), ack = buf(&b, 1);
-	struct seg s[2] = { { gpa, 2 + len, false }, { ack, 1, true } };
-
-	memcpy(at(&b, gpa), (uint8_t[]){ class, what }, 2);
-	memcpy((uint8_t *)at(&b, gpa) + 2, data, len);
-	*(uint8_t *)at(&b, ack) = 77;
-	chain(&b.q[queue], s, 2);
-	kick(&b.q[queue]);
-	return ack;
-}
-
-static uint8_t command(uint8_t class, uint8_t what, const void *data, uint32_t len)
-{
-	uint64_t ack = post_command(MQCTRL, class, what, data, len);
-
-	settle_both();
-	assert_true(reap(&b.q[MQCTRL], NULL, NULL));
-	return *(uint8_t *)at(&b, ack);
-}
-
-static uint8_t set_pairs(uint16_t pairs)
-{
-	pairs = htole16(pairs);
-	return command(VIRTIO_NET_CTRL_MQ, SET_PAIRS, &pairs, sizeof(pairs));
-}
-
-static uint64_t post_pairs(uint16_t pairs)
-{
-	pairs = htole16(pairs);
-	return post_command(MQCTRL, VIRTIO_NET_CTRL_MQ, SET_PAIRS, &pairs, sizeof(pairs));
-}
+static const char *const mq_on[] = { "mq=on", NULL };
 
 /* ---- the second pair ---- */
 
@@ -170,32 +29,15 @@ static void send_on_second(unsigned n)
 	kick(&b.q[TXQ1]);
 }
 
-static void post_on_second(void)
-{
-	struct seg s = { buf(&b, 1600), 1600, true };
-
-	chain(&b.q[RXQ1], &s, 1);
-	kick(&b.q[RXQ1]);
-}
-
 /* A frame from the second queue; the answer, or -EAGAIN: nothing was lent. */
 static int frame_to_second(const uint8_t *dst)
 {
-	struct frame_meta m = { 0 };
-	struct net_window w;
 	uint8_t frame[60];
-	int r = net_lend(&second.c, sizeof(frame), &w);
 
-	if (r < 0)
-		return r;
 	make_frame(frame, sizeof(frame), 1);
 	if (dst)
 		memcpy(frame, dst, 6);
-	assert_true(w.iov[0].iov_len >= sizeof(frame));
-	memcpy(w.iov[0].iov_base, frame, sizeof(frame));
-	r = (int)net_take(&second.c, sizeof(frame), &m);
-	net_commit(&second.c);
-	return r;
+	return give_second(frame, sizeof(frame));
 }
 
 /* ---- tests ---- */
@@ -205,7 +47,7 @@ static void shape(void **state)
 	struct virtio_net_config c;
 
 	(void)state;
-	open_bench();
+	open_mqbench(mq_on);
 	assert_true(offered(&b) & BIT(VIRTIO_NET_F_MQ));
 	virtio_config_read(b.v, 0, sizeof(c), (uint8_t *)&c);
 	assert_int_equal(le16toh(c.max_virtqueue_pairs), 2);
@@ -221,7 +63,7 @@ static void shape(void **state)
 	assert_true(negotiate(&b, offered(&b) & ~MQ_BITS));
 	assert_int_equal(b.v->queue[RXQ1].q.size, 64);
 	assert_ptr_equal(b.v->queue[RXQ1].lane->loop, b.loop);
-	close_bench();
+	close_mqbench();
 }
 
 /* What such a driver writes to the other queues is not heard; C32: nor after it knew of them. */
@@ -231,7 +73,7 @@ static void one_pair_driver(void **state)
 	uint64_t ack;
 
 	(void)state;
-	open_bench();
+	open_mqbench(mq_on);
 	up(ALL_FEATURES);
 	assert_int_equal(set_pairs(2), VIRTIO_NET_OK);
 	up(ALL_FEATURES & ~MQ_BITS);
@@ -246,13 +88,13 @@ static void one_pair_driver(void **state)
 	assert_int_equal(used_idx(&b.q[TXQ1]), 0);
 	assert_int_equal(second.sent, 0);
 	expect_healthy(&b);
-	close_bench();
+	close_mqbench();
 }
 
 static void pairs_go_on_and_off(void **state)
 {
 	(void)state;
-	open_bench();
+	open_mqbench(mq_on);
 	up(ALL_FEATURES);
 	post_on_second();
 	send_on_second(2);
@@ -285,7 +127,7 @@ static void pairs_go_on_and_off(void **state)
 
 	up(ALL_FEATURES); /* a reset leaves one */
 	assert_int_equal(second.retired, 2);
-	close_bench();
+	close_mqbench();
 }
 
 /* CV10 */
@@ -295,7 +137,7 @@ static void bad_pairs(void **state)
 	static const uint8_t bytes[3] = { 1 };
 
 	(void)state;
-	open_bench();
+	open_mqbench(mq_on);
 	up(ALL_FEATURES);
 	for (unsigned i = 0; i < ARRAY_SIZE(bad); i++)
 		assert_int_equal(set_pairs(bad[i]), VIRTIO_NET_ERR);
@@ -307,7 +149,7 @@ static void bad_pairs(void **state)
 	up(ALL_FEATURES & ~BIT(VIRTIO_NET_F_MQ));
 	if (offered(&b) & BIT(VIRTIO_NET_F_RSS))
 		assert_int_equal(set_pairs(2), VIRTIO_NET_ERR);
-	close_bench();
+	close_mqbench();
 }
 
 /* The answer comes when the other loop has adopted what was set, and the next command waits for that too. */
@@ -317,7 +159,7 @@ static void answered_when_adopted(void **state)
 	uint64_t ack;
 
 	(void)state;
-	open_bench();
+	open_mqbench(mq_on);
 	up(ALL_FEATURES);
 	assert_int_equal(set_pairs(2), VIRTIO_NET_OK);
 	post_on_second();
@@ -339,14 +181,14 @@ static void answered_when_adopted(void **state)
 	assert_false(reap(&b.q[MQCTRL], NULL, NULL)); /* the second one waits for the other loop */
 	settle_both();
 	assert_true(reap(&b.q[MQCTRL], NULL, NULL));
-	close_bench();
+	close_mqbench();
 }
 
 /* A stop in between, and a reset: nothing is answered meanwhile, and behind a reset nothing at all. */
 static void stopped_in_between(void **state)
 {
 	(void)state;
-	open_bench();
+	open_mqbench(mq_on);
 	up(ALL_FEATURES);
 	post_pairs(2);
 	settle(&b);
@@ -373,7 +215,7 @@ static void stopped_in_between(void **state)
 	}
 	up(ALL_FEATURES);
 	assert_int_equal(set_pairs(2), VIRTIO_NET_OK);
-	close_bench();
+	close_mqbench();
 }
 
 /* The control queue is reset alone in between: that command is never answered, and the next one waits for its turn. */
@@ -382,7 +224,7 @@ static void control_queue_reset_in_between(void **state)
 	static const uint8_t off = 0;
 
 	(void)state;
-	open_bench();
+	open_mqbench(mq_on);
 	up(ALL_FEATURES);
 	assert_true(virtio_has(b.v, VIRTIO_F_RING_RESET));
 	post_pairs(2);
@@ -402,7 +244,7 @@ static void control_queue_reset_in_between(void **state)
 	settle_both();
 	post_on_second();
 	assert_true(frame_to_second(NULL) != NET_OK);
-	close_bench();
+	close_mqbench();
 }
 
 /* Who changes the number often waits: a burst is free, then it is one in 20 ms. */
@@ -411,7 +253,7 @@ static void often(void **state)
 	unsigned free_of_charge = 0;
 
 	(void)state;
-	open_bench();
+	open_mqbench(mq_on);
 	up(ALL_FEATURES);
 	vm_clock_step(1000 * PAUSE);
 	for (unsigned i = 0; i < 20; i++) {
@@ -429,7 +271,7 @@ static void often(void **state)
 		assert_true(reap(&b.q[MQCTRL], NULL, NULL));
 	}
 	assert_int_equal(free_of_charge, 8);
-	close_bench();
+	close_mqbench();
 }
 
 /* A lane breaks the device: the other one drops what it holds, and answers nothing. */
@@ -438,7 +280,7 @@ static void broken_on_the_other(void **state)
 	struct seg wrong = { 0x40, 100, true };
 
 	(void)state;
-	open_bench();
+	open_mqbench(mq_on);
 	up(ALL_FEATURES);
 	assert_int_equal(set_pairs(2), VIRTIO_NET_OK);
 	b.hold_all = true;
@@ -459,7 +301,7 @@ static void broken_on_the_other(void **state)
 	b.hold_all = false;
 	up(ALL_FEATURES);
 	expect_healthy(&b);
-	close_bench();
+	close_mqbench();
 }
 
 /* All of it by chance, with the loops in any order. */
@@ -469,7 +311,7 @@ static void by_chance(void **state)
 	bool quiet = false;
 
 	(void)state;
-	open_bench();
+	open_mqbench(mq_on);
 	up(ALL_FEATURES);
 	for (unsigned step = 0; step < 20000; step++) {
 		switch (rnd(12)) {
@@ -540,18 +382,17 @@ static void by_chance(void **state)
 	assert_int_equal(waiting, 0);
 	assert_true(answered > 100);
 	assert_true(second.sent > 100);
-	close_bench();
+	close_mqbench();
 }
 
 /* A netdev with one queue makes one pair, whatever mq= says. */
 static void one_queue(void **state)
 {
-	static const char *const props[] = { "mq=on", NULL };
 	uint16_t one = htole16(1);
 	uint64_t ack;
 
 	(void)state;
-	bench_open(&b, props);
+	bench_open(&b, mq_on);
 	assert_int_equal(b.n->n_pairs, 1);
 	assert_true(offered(&b) & BIT(VIRTIO_NET_F_MQ));
 	driver_up(&b, ALL_FEATURES);

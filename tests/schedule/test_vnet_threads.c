@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * virtio-net with two pairs of queues whose loops run in threads of their own, under traffic both ways, while the driver
- * turns the second pair off and on, changes filters, and the device is held quiet and reset. Under the thread sanitizer
- * this shows who touches what; without it, that accounts are exact whenever the device stands still, and that each
- * command is answered once.
+ * turns the second pair off and on, changes filters and steering, and the device is held quiet and reset. Under the
+ * thread sanitizer this shows who touches what; without it, that accounts are exact whenever the device stands still,
+ * and that each command is answered once.
  */
 #include <stdlib.h>
 #include <unistd.h>
@@ -21,6 +21,7 @@ static struct loop *loop1;
 static struct net_client second;
 static uint64_t room[2][64]; /* buffers of each pair, used in turn */
 static uint64_t orders, acks;
+static unsigned n_steered; /* commands */
 
 /* ---- the netdev's second queue, and frames from both ---- */
 
@@ -98,7 +99,7 @@ static void stop_source(struct source *s)
 
 static void open_bench(void)
 {
-	static const char *const props[] = { "mq=on", NULL };
+	static const char *const props[] = { "mq=on", "rss=on", NULL };
 	struct error err;
 
 	loop1 = loop_new("second", &err);
@@ -168,6 +169,20 @@ static void post_command(uint8_t class, uint8_t what, uint16_t data, unsigned le
 	kick(&b.q[MQCTRL]);
 }
 
+/* All frames go to one pair, whichever they come to. */
+static void steer(uint16_t pair)
+{
+	uint8_t bytes[2 + 16] = { VIRTIO_NET_CTRL_MQ, VIRTIO_NET_CTRL_MQ_RSS_CONFIG };
+	struct seg s[2] = { { buf(&b, sizeof(bytes)), sizeof(bytes), false }, { acks, 1, true } };
+
+	bytes[8] = (uint8_t)pair; /* unclassified, and no types: mask and table are 0 */
+	bytes[12] = 2;		  /* pairs that it sends by */
+	memcpy(at(&b, s[0].gpa), bytes, 15);
+	s[0].len = 15;
+	chain(&b.q[MQCTRL], s, 2);
+	kick(&b.q[MQCTRL]);
+}
+
 /* The VM's clock goes on: who changes pairs often waits for it. */
 static void await_answer(void)
 {
@@ -211,6 +226,12 @@ static void everything_at_once(void **state)
 			post_command(VIRTIO_NET_CTRL_RX, VIRTIO_NET_CTRL_RX_PROMISC, i & 4, 1);
 			await_answer();
 		}
+		if (i % 7 == 3) {
+			steer(i & 1);
+			traffic(i);
+			await_answer();
+			n_steered += *(uint8_t *)at(&b, acks) == VIRTIO_NET_OK;
+		}
 		if (i % 10 == 5) {
 			virtio_quiesce(b.v);
 			check_accounts();
@@ -228,6 +249,7 @@ static void everything_at_once(void **state)
 	stop_source(&source[1]);
 	assert_true(counter_get(&b.n->pair[0].client.tx.out) > 100 && counter_get(&b.n->pair[1].client.tx.out) > 100);
 	assert_true(counter_get(&b.n->pair[1].client.rx.out) > 100);
+	assert_true(n_steered > 50);
 	device_del(&b.v->dev);
 	net_client_remove(&b.wire);
 	net_client_remove(&second);

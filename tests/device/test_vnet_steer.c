@@ -1,0 +1,308 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Frames that came to another pair of queues than the driver's table says: they get there by that pair's inbox, whole,
+ * in order, and each is in the account of one pair or the other whatever comes in between.
+ */
+#include "base/wirefmt.h"
+#include "mqbench.h"
+
+static const char *const rss_on[] = { "mq=on", "rss=on", NULL };
+static uint8_t frame[NET_FRAME_MAX], back[NET_FRAME_MAX + HDR];
+
+static const struct net_account *rx_of(unsigned pair)
+{
+	return &b.n->pair[pair].client.rx;
+}
+
+/* Table { 0, 1 } for UDP over IPv4 by its ports; all else goes to `unclassified`. */
+static uint8_t configure(uint32_t types, uint16_t unclassified)
+{
+	uint8_t data[100] = { 0 }, *p = data;
+
+	p = mempcpy(p, &types, 4);
+	p = mempcpy(p, (uint16_t[]){ 1, unclassified, 0, 1, 2 }, 10);
+	*p++ = RSS_KEY_LEN;
+	for (unsigned i = 0; i < RSS_KEY_LEN; i++)
+		*p++ = (uint8_t)(0x6d + 31 * i);
+	return command(VIRTIO_NET_CTRL_MQ, VIRTIO_NET_CTRL_MQ_RSS_CONFIG, data, (uint32_t)(p - data));
+}
+
+static void start(uint16_t unclassified)
+{
+	open_mqbench(rss_on);
+	up(ALL_FEATURES);
+	assert_int_equal(configure(0, unclassified), VIRTIO_NET_OK);
+}
+
+static void finish(void)
+{
+	settle_both();
+	assert_true(net_account_balanced(rx_of(0)) && net_account_balanced(rx_of(1)));
+	close_mqbench();
+}
+
+static void number_frame(size_t len, unsigned number)
+{
+	make_frame(frame, len, number);
+	memcpy(frame + ETH_HDR_LEN, &number, sizeof(number));
+}
+
+/* From the first queue; what the wire says to it. */
+static int give(size_t len, unsigned number)
+{
+	number_frame(len, number);
+	return wire_frame(&b, frame, len, NULL);
+}
+
+/* The next frame on the second pair is the one of that number, in as many buffers of 1600 bytes as it needs. */
+static void expect_on_second(size_t len, unsigned number)
+{
+	uint32_t got, all = 0;
+	uint16_t head;
+
+	do {
+		assert_true(reap(&b.q[RXQ1], &head, &got));
+		gather_chain(&b.q[RXQ1], head, back + all, got);
+		all += got;
+	} while (all < len + HDR);
+	assert_int_equal(all, len + HDR);
+	number_frame(len, number);
+	assert_memory_equal(back + HDR, frame, len);
+}
+
+/* ---- tests ---- */
+
+static void make_flow(uint16_t port)
+{
+	make_frame(frame, 100, port);
+	put16(frame + 12, ETH_IPV4);
+	memset(frame + 14, 0, 20);
+	frame[14] = 0x45;
+	frame[23] = PROTO_UDP;
+	put16(frame + 34, port);
+	put16(frame + 36, 53);
+}
+
+/* Each flow goes where the table says by its hash, whichever queue it comes by. */
+static void by_the_table(void **state)
+{
+	unsigned n[2] = { 0 };
+
+	(void)state;
+	open_mqbench(rss_on);
+	up(ALL_FEATURES);
+	assert_int_equal(configure(VIRTIO_NET_RSS_HASH_TYPE_UDPv4, 0), VIRTIO_NET_OK);
+	for (unsigned i = 0; i < 200; i++) {
+		unsigned pair;
+		uint32_t hash;
+
+		make_flow((uint16_t)(1000 + i));
+		rss_hash_frame(&b.n->rss.hash, frame, 100, &hash);
+		pair = hash & 1;
+		n[pair]++;
+		post_rx(&b, 1600);
+		kick(&b.q[RXQ]);
+		post_on_second();
+		settle_both();
+		assert_int_equal(i & 2 ? wire_frame(&b, frame, 100, NULL) : give_second(frame, 100), NET_OK);
+		settle_both();
+		assert_true(reap(&b.q[pair ? RXQ1 : RXQ], NULL, NULL));
+		assert_false(used_waits(&b.q[pair ? RXQ : RXQ1]));
+		assert_int_equal(counter_get(&rx_of(0)->out), n[0]);
+		assert_int_equal(counter_get(&rx_of(1)->in), n[1]);
+		if (b.q[RXQ1].n_free < 8 || b.q[RXQ].n_free < 8) { /* those that were not used */
+			up(ALL_FEATURES);
+			assert_int_equal(configure(VIRTIO_NET_RSS_HASH_TYPE_UDPv4, 0), VIRTIO_NET_OK);
+		}
+	}
+	assert_in_range(n[0], 60, 140);
+	/* VQ_PAIRS_SET gives the choice back to the device: a frame stays where it came. */
+	assert_int_equal(set_pairs(2), VIRTIO_NET_OK);
+	for (unsigned i = 0; i < 10; i++) {
+		uint64_t before = counter_get(&rx_of(1)->out);
+
+		make_flow((uint16_t)i);
+		post_on_second();
+		settle_both();
+		assert_int_equal(give_second(frame, 100), NET_OK);
+		assert_int_equal(counter_get(&rx_of(1)->out), before + 1);
+	}
+	finish();
+}
+
+/* Without buffers frames wait, as many as have room; with them they come in order, long ones too. */
+static void waits_for_buffers(void **state)
+{
+	unsigned n = 0;
+
+	(void)state;
+	start(1);
+	post_rx(&b, 1600);
+	kick(&b.q[RXQ]);
+	settle_both();
+	while (give(100, n) == NET_OK)
+		assert_true(++n < 1000);
+	assert_int_equal(n, INBOX_FRAMES);
+	assert_int_equal(dropped_rx(&b, NET_DROP_QUEUE_FULL), 1);
+	assert_int_equal(counter_get(&rx_of(0)->in), 1); /* the one that was dropped */
+	settle_both();
+	assert_int_equal(counter_get(&rx_of(1)->held), n);
+	assert_true(net_account_balanced(rx_of(1)));
+	assert_int_not_equal(give(100, n), NET_OK);
+	for (unsigned i = 0; i < n; i++) {
+		post_on_second();
+		settle_both();
+		expect_on_second(100, i);
+		assert_int_equal(counter_get(&rx_of(1)->held), n - 1 - i);
+	}
+	assert_int_equal(give(100, n), NET_OK); /* there is room again */
+	finish();
+}
+
+/* The bytes are bounded as well. */
+static void waits_in_bytes(void **state)
+{
+	unsigned n = 0;
+
+	(void)state;
+	start(1);
+	for (unsigned i = 0; i < 45; i++)
+		post_rx(&b, 1600);
+	kick(&b.q[RXQ]);
+	settle_both();
+	while (give(60000, n) == NET_OK)
+		assert_true(++n < 100);
+	assert_int_equal(n, INBOX_BYTES / 60032);
+	assert_int_equal(give(20000, n), NET_OK);
+	assert_int_equal(give(4000, n), NET_DROP_QUEUE_FULL);
+	finish();
+}
+
+/* A stop of the device, and of the wire, keeps what waits; a reset of the queue or the device does not. */
+static void stops(void **state)
+{
+	(void)state;
+	start(1);
+	post_rx(&b, 1600);
+	kick(&b.q[RXQ]);
+	settle_both();
+	for (unsigned i = 0; i < 3; i++)
+		assert_int_equal(give(100, i), NET_OK);
+	virtio_quiesce(b.v);
+	settle_both();
+	assert_int_equal(counter_get(&rx_of(1)->held), 3);
+	virtio_resume(b.v);
+	net_quiesce(&second.c);
+	for (unsigned i = 0; i < 3; i++)
+		post_on_second();
+	settle_both();
+	assert_int_equal(counter_get(&rx_of(1)->held), 3);
+	assert_false(used_waits(&b.q[RXQ1]));
+	net_start(&second.c);
+	settle_both();
+	for (unsigned i = 0; i < 3; i++)
+		expect_on_second(100, i);
+
+	assert_int_equal(give(100, 3), NET_OK); /* one that was not seen by its loop, and one that was */
+	settle_both();
+	assert_int_equal(give(100, 4), NET_OK);
+	virtio_queue_reset(b.v, RXQ1);
+	assert_int_equal(counter_get(&rx_of(1)->dropped[NET_DROP_RESET]), 2);
+	assert_int_equal(give(100, 5), NET_OK);
+	settle_both();
+	assert_int_equal(counter_get(&rx_of(1)->held), 1);
+	virtio_reset(b.v);
+	assert_int_equal(counter_get(&rx_of(1)->dropped[NET_DROP_RESET]), 3);
+	assert_int_equal(counter_get(&rx_of(1)->held), 0);
+	finish();
+}
+
+/* The pair goes off with frames in its inbox; and its driver takes less than they need. */
+static void changes(void **state)
+{
+	const uint64_t none = 0;
+	struct frame_meta m = { .needs_csum = true, .csum_start = 14, .csum_offset = 6 };
+
+	(void)state;
+	start(1);
+	post_rx(&b, 1600);
+	kick(&b.q[RXQ]);
+	settle_both();
+	number_frame(100, 0);
+	assert_int_equal(wire_frame(&b, frame, 100, &m), NET_OK);
+	settle_both();
+	assert_int_equal(counter_get(&rx_of(1)->held), 1);
+	assert_int_equal(
+		command(VIRTIO_NET_CTRL_GUEST_OFFLOADS, VIRTIO_NET_CTRL_GUEST_OFFLOADS_SET, &none, sizeof(none)),
+		VIRTIO_NET_OK);
+	post_on_second();
+	settle_both();
+	assert_int_equal(counter_get(&rx_of(1)->dropped[NET_DROP_OFFLOAD]), 1);
+	assert_false(used_waits(&b.q[RXQ1]));
+	assert_int_equal(give(100, 1), NET_OK);
+	settle_both();
+	expect_on_second(100, 1);
+	assert_int_equal(give(100, 2), NET_OK);
+	settle_both();
+	assert_int_equal(set_pairs(1), VIRTIO_NET_OK);
+	assert_int_equal(counter_get(&rx_of(1)->dropped[NET_DROP_STOPPED]), 1);
+	finish();
+}
+
+/* The other pair breaks the device by its buffers, at the first of several frames. */
+static void breaks(void **state)
+{
+	(void)state;
+	start(1);
+	post_rx(&b, 1600);
+	kick(&b.q[RXQ]);
+	settle_both();
+	for (unsigned i = 0; i < 3; i++)
+		assert_int_equal(give(100, i), NET_OK);
+	post_nonsense(&b.q[RXQ1]);
+	kick(&b.q[RXQ1]);
+	settle_both();
+	assert_true(virtio_get_status(b.v) & VIRTIO_STATUS_NEEDS_RESET);
+	assert_int_equal(counter_get(&rx_of(1)->dropped[NET_DROP_BROKEN]), 3);
+	assert_int_equal(counter_get(&rx_of(1)->held), 0);
+	up(ALL_FEATURES);
+	expect_healthy(&b);
+	finish();
+}
+
+/* Frames of all lengths, over the end of the inbox's bytes and into several buffers. */
+static void all_lengths(void **state)
+{
+	(void)state;
+	start(1);
+	b.want = 200; /* what the giver asks for at first: the rest runs into the spill slot */
+	for (unsigned i = 0; i < 400; i++) {
+		size_t len = i % 7 == 3 ? 65000 : i % 5 ? 60 + rnd(3000) : NET_FRAME_MAX;
+		unsigned buffers = (unsigned)((len + HDR + 1599) / 1600);
+
+		while (b.q[RXQ].n_free && !b.q[RXQ].seen && b.q[RXQ].posted < 200)
+			post_rx(&b, 1600);
+		kick(&b.q[RXQ]);
+		for (unsigned k = 0; k < buffers; k++)
+			post_on_second();
+		settle_both();
+		assert_int_equal(give(len, i), NET_OK);
+		settle_both();
+		expect_on_second(len, i);
+		assert_false(used_waits(&b.q[RXQ1]));
+		if (b.next_buf > RAM2_END - 128 * KIB)
+			b.next_buf = RAM2_GPA + MIB;
+	}
+	finish();
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(by_the_table), cmocka_unit_test(waits_for_buffers), cmocka_unit_test(waits_in_bytes),
+		cmocka_unit_test(stops),	cmocka_unit_test(changes),	     cmocka_unit_test(breaks),
+		cmocka_unit_test(all_lengths),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
