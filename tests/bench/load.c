@@ -348,8 +348,11 @@ static void print_run(const char *name, struct run *r)
 {
 	const struct sample *a = &r->before, *b = &r->after;
 
-	printf("R tag=%s test=%s want=%" PRIu64 " done=%" PRIu64 " lost=%" PRIu64, r->bench->tag, name, r->want,
-	       r->done, r->lost);
+	printf("R tag=%s test=%s", r->bench->tag, name);
+	if (r->bench->flow)
+		printf(".%u", r->bench->flow);
+	printf(" want=%" PRIu64 " done=%" PRIu64 " lost=%" PRIu64 " begin=%" PRIu64, r->want, r->done, r->lost,
+	       r->begin);
 	printf(" drops=%" PRIu64, b->guest.drops - a->guest.drops + b->tap_drops - a->tap_drops);
 	printf(" ns=%" PRIu64 " idle_ns=%" PRIu64, r->end - r->begin, b->idle_ns - a->idle_ns);
 	print_trips();

@@ -23,6 +23,7 @@
 struct bench {
 	const char *tag;   /* names the run in every line of output */
 	const char *guest; /* address, for icmp */
+	unsigned flow;	   /* its number, if several agents work at once */
 	int control;	   /* the agent's connection */
 	int listener;	   /* for its data connections */
 	int datagrams;	   /* for its datagrams */

@@ -9,9 +9,11 @@
  *     -g ADDRESS  of the guest                          -m MIB    of the guest's memory
  *     -s MS       to settle after the start             -T LIST   of tests, with commas
  *     -l FILE     what the VMM prints, the guest's console
+ *     -f FLOWS    so many agents at a time, each on two ports of its own, do each test at once (1)
  *   netload start -t TAG -- VMM...      on the host: from the VMM's exec to its first KVM_RUN, by the kernel's trace
  *
- * Lines: B the start, S from netload start, M memory, R a test, F a failure.
+ * Lines: B the start, S from netload start, M memory, R a test, F a failure. The tests of the second agent are called
+ * th.1 and so on.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -21,6 +23,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <stdatomic.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -29,11 +33,21 @@
 #include "load.h"
 #include "util.h"
 
+#define FLOWS_MAX   8
 #define START_LIMIT 120000000000ull /* ns until the agent must have come */
 #define TRACE	    "/sys/kernel/tracing/"
 
+/* Where the processes that drive the flows meet: each test begins when all are there. */
+struct meeting {
+	_Atomic unsigned arrived;
+	_Atomic int failed;
+};
+
 struct options {
-	struct bench bench;
+	struct bench bench; /* the first flow's */
+	struct bench flow[FLOWS_MAX];
+	unsigned flows;
+	struct meeting *meeting;
 	const char *log;
 	char *tests;
 	int port, settle_ms;
@@ -142,46 +156,104 @@ static void show_log(struct options *o)
 		printf("F   (no log)\n");
 }
 
-/* Wait for the agent's connection, as long as the VMM lives. */
-static int meet_agent(struct options *o, struct vmm *v, int listener)
+/* Where the agents are to come to. */
+static void listen_for_agents(struct options *o, int *listener)
+{
+	for (unsigned i = 0; i < o->flows; i++) {
+		struct bench *b = &o->flow[i];
+		int port = o->port + 2 * (int)i;
+
+		*b = o->bench;
+		b->flow = i;
+		listener[i] = listen_on(port, SOCK_STREAM);
+		b->listener = listen_on(port + 1, SOCK_STREAM);
+		b->datagrams = listen_on(port + 1, SOCK_DGRAM);
+	}
+}
+
+/* Wait for an agent's connection, as long as the VMM lives. */
+static int meet_agent(struct bench *b, struct vmm *v, int listener)
 {
 	char hello[64];
 
 	receive_timeout(listener, 1000);
 	do {
-		o->bench.control = accept_from(listener);
-	} while (o->bench.control < 0 && now_ns() - v->started < START_LIMIT && !vmm_ended(v));
-	if (o->bench.control < 0)
+		b->control = accept_from(listener);
+	} while (b->control < 0 && now_ns() - v->started < START_LIMIT && !vmm_ended(v));
+	if (b->control < 0)
 		return -1;
-	receive_timeout(o->bench.control, 120000);
-	return get_line(o->bench.control, hello, sizeof(hello)) < 0 ? -1 : 0;
+	receive_timeout(b->control, 120000);
+	return get_line(b->control, hello, sizeof(hello)) < 0 ? -1 : 0;
 }
 
-static int run_tests(struct options *o, struct vmm *v)
+static int meet_agents(struct options *o, struct vmm *v, const int *listener)
 {
+	for (unsigned i = 0; i < o->flows; i++) {
+		if (meet_agent(&o->flow[i], v, listener[i]))
+			return -1;
+	}
+	return 0;
+}
+
+/* Until all flows have come to the n-th test. */
+static int meet(struct options *o, unsigned n)
+{
+	atomic_fetch_add(&o->meeting->arrived, 1);
+	while (atomic_load(&o->meeting->arrived) < n * o->flows && !atomic_load(&o->meeting->failed))
+		usleep(100);
+	return atomic_load(&o->meeting->failed);
+}
+
+static int drive(struct options *o, struct vmm *v, struct bench *b)
+{
+	unsigned n = 0;
 	char *rest;
 
 	for (char *t = strtok_r(o->tests, ",", &rest); t; t = strtok_r(NULL, ",", &rest)) {
-		if (run_test(&o->bench, t) || vmm_ended(v)) {
-			printf("F tag=%s test %s did not come to its end\n", o->bench.tag, t);
+		if (meet(o, ++n) || run_test(b, t) || (!b->flow && vmm_ended(v))) {
+			printf("F tag=%s test %s of flow %u did not come to its end\n", b->tag, t, b->flow);
+			atomic_store(&o->meeting->failed, 1);
 			return -1;
 		}
 	}
 	return 0;
 }
 
+/* The first flow here, each other one in a process of its own. */
+static int run_tests(struct options *o, struct vmm *v)
+{
+	pid_t other[FLOWS_MAX];
+	int rc, status;
+
+	o->meeting = mmap(NULL, sizeof(*o->meeting), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (o->meeting == MAP_FAILED)
+		die("mmap");
+	for (unsigned i = 1; i < o->flows; i++) {
+		other[i] = fork();
+		if (other[i] == 0) {
+			rc = drive(o, v, &o->flow[i]);
+			fflush(stdout);
+			_exit(rc ? 1 : 0);
+		}
+	}
+	rc = drive(o, v, &o->flow[0]);
+	for (unsigned i = 1; i < o->flows; i++) {
+		if (other[i] < 0 || waitpid(other[i], &status, 0) != other[i] || status)
+			rc = -1;
+	}
+	return rc;
+}
+
 static int run(struct options *o)
 {
 	struct vmm v = { .log = o->log };
 	struct sample before, after;
-	int listener = listen_on(o->port, SOCK_STREAM);
-	int rc = -1;
+	int listener[FLOWS_MAX], rc = -1;
 
-	o->bench.listener = listen_on(o->port + 1, SOCK_STREAM);
-	o->bench.datagrams = listen_on(o->port + 1, SOCK_DGRAM);
+	listen_for_agents(o, listener);
 	sample_host(&before);
 	start_vmm(&v, o->vmm);
-	if (meet_agent(o, &v, listener)) {
+	if (meet_agents(o, &v, listener)) {
 		printf("F tag=%s the guest's agent did not come; its console ends:\n", o->bench.tag);
 	} else {
 		uint64_t met = now_ns();
@@ -295,7 +367,7 @@ static int parse(struct options *o, int argc, char **argv)
 {
 	int option;
 
-	while ((option = getopt(argc, argv, "+t:p:g:m:s:T:l:")) != -1) {
+	while ((option = getopt(argc, argv, "+t:p:g:m:s:T:l:f:")) != -1) {
 		switch (option) {
 		case 't':
 			o->bench.tag = optarg;
@@ -318,12 +390,15 @@ static int parse(struct options *o, int argc, char **argv)
 		case 'l':
 			o->log = optarg;
 			break;
+		case 'f':
+			o->flows = (unsigned)atoi(optarg);
+			break;
 		default:
 			return -1;
 		}
 	}
 	o->vmm = argv + optind;
-	return *o->vmm ? 0 : -1;
+	return *o->vmm && o->flows && o->flows <= FLOWS_MAX ? 0 : -1;
 }
 
 int main(int argc, char **argv)
@@ -333,6 +408,7 @@ int main(int argc, char **argv)
 		.log = "/tmp/vmm.log",
 		.tests = "",
 		.port = 7000,
+		.flows = 1,
 		.settle_ms = 3000,
 		.ram_kib = 256 * 1024,
 	};
