@@ -77,6 +77,24 @@ static inline int find_buffer(struct virtq *q, struct found *f, const struct vri
 	return 0;
 }
 
+/* A chain of this one descriptor, which is what nearly all are: as find_buffer() and found_chain(), for less. */
+static inline int single_buffer(struct virtq *q, const struct vring_desc *d, unsigned head, struct iovec *iov,
+				unsigned max, struct vchain *c)
+{
+	void *host = dma_ptr(q->dma, d->addr, d->len);
+
+	if (unlikely(!d->len || !host))
+		return broken(q, d->len ? VIRTQ_FAULT_ADDRESS : VIRTQ_FAULT_ZERO_LEN);
+	if (unlikely(!max))
+		return -E2BIG;
+	*iov = (struct iovec){ host, d->len };
+	if (d->flags & VRING_DESC_F_WRITE)
+		*c = (struct vchain){ .head = (uint16_t)head, .n_in = 1, .in_len = d->len };
+	else
+		*c = (struct vchain){ .head = (uint16_t)head, .n_out = 1, .out_len = d->len };
+	return 1;
+}
+
 static inline int found_chain(struct virtq *q, const struct found *f, unsigned head, struct vchain *c)
 {
 	if (unlikely(f->bytes[0] > UINT32_MAX || f->bytes[1] > UINT32_MAX))

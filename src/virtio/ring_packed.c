@@ -155,6 +155,7 @@ static inline int walk_ring(struct virtq *q, struct found *f, uint64_t second, u
 {
 	unsigned i = q->packed.avail_at, n = 0;
 
+	*id = 0;
 	for (;;) {
 		struct vring_desc d = desc_of(q, i, second);
 		int r;
@@ -191,18 +192,35 @@ static inline void pass_avail(struct virtq *q, unsigned n)
 	q->n_in_flight += n;
 }
 
+/* More than one descriptor. Returns how many places they take, and in *c the chain but for its head; or negative. */
+static __attribute__((noinline)) int pop_chain(struct virtq *q, uint64_t second, unsigned room, struct iovec *iov,
+					       unsigned max, unsigned *id, struct vchain *c)
+{
+	struct found f = { .iov = iov, .max = max };
+	int n = walk_ring(q, &f, second, room, id);
+	int r = n < 0 ? n : found_chain(q, &f, 0, c);
+
+	return r < 0 ? r : n;
+}
+
 int virtq_packed_pop(struct virtq *q, struct iovec *iov, unsigned max, struct vchain *c)
 {
 	uint64_t *word, bit, second = guest_second(q, q->packed.avail_at);
-	struct found f = { .iov = iov, .max = max };
-	unsigned room = q->size - q->n_in_flight, id = 0;
-	int n, r;
+	unsigned flags = (unsigned)(second >> 48), room = q->size - q->n_in_flight, id;
+	int n;
 
-	if (!is_available(q, (unsigned)(second >> 48)))
+	if (!is_available(q, flags))
 		return 0;
 	if (unlikely(!room))
 		return broken(q, VIRTQ_FAULT_OVERRUN);
-	n = walk_ring(q, &f, second, room, &id);
+	if (likely(!(flags & (VRING_DESC_F_NEXT | VRING_DESC_F_INDIRECT)))) {
+		struct vring_desc d = desc_of(q, q->packed.avail_at, second);
+
+		id = d.next;
+		n = single_buffer(q, &d, id, iov, max, c);
+	} else {
+		n = pop_chain(q, second, room, iov, max, &id, c);
+	}
 	if (unlikely(n < 0))
 		return n;
 	if (unlikely(id >= q->size))
@@ -211,9 +229,7 @@ int virtq_packed_pop(struct virtq *q, struct iovec *iov, unsigned max, struct vc
 	bit = BIT(id % 64);
 	if (unlikely(*word & bit))
 		return broken(q, VIRTQ_FAULT_IN_FLIGHT);
-	r = found_chain(q, &f, id, c);
-	if (unlikely(r < 0))
-		return r;
+	c->head = (uint16_t)id;
 	*word |= bit;
 	q->span[id] = (uint16_t)n;
 	pass_avail(q, (unsigned)n);

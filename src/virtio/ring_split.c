@@ -91,11 +91,12 @@ static bool look(struct virtq *q)
 }
 
 /*
- * Walk the chain from descriptor `head` on. The bound is a count: a table of n entries has no chain of more than n, so
+ * Walk the chain from descriptor `head` on, which is `d`. The bound is a count: a table of n entries has no chain of more than n, so
  * whatever a loop looks like, it is left after n steps. The count starts anew in an indirect table, once: that it is
  * one cannot be told from its address, as the driver may name the queue's own descriptors.
  */
-static inline int walk(struct virtq *q, unsigned head, struct iovec *iov, unsigned max, struct vchain *c)
+static __attribute__((noinline)) int walk(struct virtq *q, struct vring_desc d, unsigned head, struct iovec *iov,
+					  unsigned max, struct vchain *c)
 {
 	const struct vring_desc *table = q->desc;
 	struct found f = { .iov = iov, .max = max };
@@ -103,9 +104,7 @@ static inline int walk(struct virtq *q, unsigned head, struct iovec *iov, unsign
 	bool indirect = false;
 	int r;
 
-	for (;;) {
-		struct vring_desc d = guest_desc(table, i);
-
+	for (;; d = guest_desc(table, i)) {
 		if (unlikely(steps++ == size || f.n == VIRTQ_CHAIN_MAX))
 			return broken(q, VIRTQ_FAULT_LOOP);
 		if (d.flags & VRING_DESC_F_INDIRECT) {
@@ -131,6 +130,7 @@ static inline int walk(struct virtq *q, unsigned head, struct iovec *iov, unsign
 int virtq_split_pop(struct virtq *q, struct iovec *iov, unsigned max, struct vchain *c)
 {
 	uint64_t *word, bit;
+	struct vring_desc d;
 	unsigned head;
 	int r;
 
@@ -143,7 +143,11 @@ int virtq_split_pop(struct virtq *q, struct iovec *iov, unsigned max, struct vch
 	bit = BIT(head % 64);
 	if (unlikely(*word & bit))
 		return broken(q, VIRTQ_FAULT_IN_FLIGHT);
-	r = walk(q, head, iov, max, c);
+	d = guest_desc(q->desc, head);
+	if (likely(!(d.flags & (VRING_DESC_F_NEXT | VRING_DESC_F_INDIRECT))))
+		r = single_buffer(q, &d, head, iov, max, c);
+	else
+		r = walk(q, d, head, iov, max, c);
 	if (unlikely(r < 0))
 		return r;
 	*word |= bit;
