@@ -199,10 +199,10 @@ F_CSUM, F_GUEST_CSUM, F_CTRL_GUEST_OFFLOADS, F_MTU, F_MAC = 0, 1, 2, 3, 5
 F_GUEST_TSO4, F_GUEST_TSO6, F_GUEST_ECN, F_GUEST_UFO = 7, 8, 9, 10
 F_HOST_TSO4, F_HOST_TSO6, F_HOST_ECN, F_HOST_UFO, F_MRG_RXBUF, F_STATUS, F_CTRL_VQ, F_CTRL_RX, F_CTRL_VLAN = range(11, 20)
 F_CTRL_RX_EXTRA, F_GUEST_ANNOUNCE, F_MQ, F_CTRL_MAC_ADDR = 20, 21, 22, 23
-F_INDIRECT, F_EVENT_IDX, F_VERSION_1 = 28, 29, 32
+F_INDIRECT, F_EVENT_IDX, F_VERSION_1, F_RING_PACKED, F_IN_ORDER = 28, 29, 32, 34, 35
 ACKNOWLEDGE, DRIVER, DRIVER_OK, FEATURES_OK, NEEDS_RESET, FAILED = 1, 2, 4, 8, 0x40, 0x80
 NO_VECTOR = 0xffff
-D_NEXT, D_WRITE, D_INDIRECT = 1, 2, 4
+D_NEXT, D_WRITE, D_INDIRECT, D_AVAIL, D_USED = 1, 2, 4, 1 << 7, 1 << 15
 
 
 class Memory:
@@ -274,8 +274,54 @@ class Queue:
         return out
 
 
+class PackedQueue(Queue):
+    """A packed one: `desc` is the ring, `avail` the driver's event suppression, which asks for every call."""
+
+    def __init__(self, *args):
+        super().__init__(*args)
+        self.span, self.order = {}, []
+        self.put, self.take = (0, True), (0, True)  # place, wrap counter
+
+    def ahead(self, where, n):
+        at, wrap = where[0] + n, where[1]
+        return (at - self.size, not wrap) if at >= self.size else (at, wrap)
+
+    def add(self, out=(), into=()):
+        """Post a chain of (address, length) pieces; returns its id, which is where it begins."""
+        pieces = [(a, n, 0) for a, n in out] + [(a, n, D_WRITE) for a, n in into]
+        first, first_flags = self.put[0], 0
+        for i, (addr, length, flags) in enumerate(pieces):
+            flags |= (D_AVAIL if self.put[1] else D_USED) | (D_NEXT if i + 1 < len(pieces) else 0)
+            at = self.desc + 16 * self.put[0]
+            self.q.write(at, struct.pack("<QIH", addr, length, first))
+            if i:
+                self.q.store(2, at + 14, flags)
+            else:
+                first_flags = flags
+            self.put = self.ahead(self.put, 1)
+        self.span[first] = len(pieces)
+        self.order.append(first)
+        self.q.store(2, self.desc + 16 * first + 14, first_flags)  # now it can be seen
+        return first
+
+    def take_used(self):
+        """All (id, length) that came since the last call; in order, one entry may tell of several."""
+        out = []
+        while self.order:
+            length, head, flags = struct.unpack("<IHH", self.q.read(self.desc + 16 * self.take[0] + 8, 8))
+            if bool(flags & D_AVAIL) != self.take[1] or bool(flags & D_USED) != self.take[1]:
+                break
+            group = self.order[:self.order.index(head) + 1] if self.dev.in_order else [head]
+            for one in group:
+                self.order.remove(one)
+                self.take = self.ahead(self.take, self.span[one])
+                out.append((one, length if one == head else 0))
+        return out
+
+
 class VirtioNet:
     HDR = 12  # struct virtio_net_hdr_v1
+    rings = ()  # features of rings that start() adds
 
     def __init__(self, q, nth=0):
         self.q, self.mem = q, Memory()
@@ -327,10 +373,13 @@ class VirtioNet:
         return bool(self.status & FEATURES_OK)
 
     def start(self, features=(F_MAC, F_STATUS), size=None, vectors=(NO_VECTOR, NO_VECTOR, NO_VECTOR)):
+        features = (*features, *self.rings)
         check(self.negotiate(features), f"features {features} are refused")
-        self.rx = Queue(self, 0, size, vectors[0])
-        self.tx = Queue(self, 1, size, vectors[1])
-        self.ctrl = Queue(self, 2, None, vectors[2]) if F_CTRL_VQ in features else None
+        ring = PackedQueue if F_RING_PACKED in features else Queue
+        self.in_order = F_IN_ORDER in features
+        self.rx = ring(self, 0, size, vectors[0])
+        self.tx = ring(self, 1, size, vectors[1])
+        self.ctrl = ring(self, 2, None, vectors[2]) if F_CTRL_VQ in features else None
         self.status = ACKNOWLEDGE | DRIVER | FEATURES_OK | DRIVER_OK
         self.buffers = {}
         return self
