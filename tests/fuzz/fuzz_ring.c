@@ -8,11 +8,11 @@
 #include "nic_wire.h"
 #include "virtio/ring.h"
 
-#define RAM_SIZE 0x8000u
-#define RING	 0x1000u /* up to 64 entries, split or packed */
-#define DRIVER	 0x2000u
-#define DEVICE	 0x3000u
-#define BUFFERS	 0x4000u
+#define RAM_SIZE 0x2000u
+#define RING	 0x400u /* up to 64 entries, split or packed */
+#define DRIVER	 0x800u
+#define DEVICE	 0xa00u
+#define BUFFERS	 0x1000u
 #define SIZE	 64
 #define PIECES	 VIRTQ_CHAIN_MAX
 #define MAX_OPS	 2000
@@ -40,7 +40,7 @@ static uint8_t *at(uint64_t gpa)
 
 static void poke(void)
 {
-	uint64_t gpa = RING + get(2) % 0x3000;
+	uint64_t gpa = RING + get(2) % (BUFFERS - RING);
 	unsigned n = 1 + get(1) % 32;
 
 	while (n-- && gpa < BUFFERS)
