@@ -226,7 +226,8 @@ static void device_open(struct bench *b, const char *const *props)
 	b->v = to_virtio_device(to_device(o));
 	b->n = to_virtio_net(b->v);
 	assert_int_equal(object_set(o, "netdev", "wire", &err), 0);
-	assert_int_equal(object_set(o, "x-txcall", "0", &err), 0); /* calls at once; test_vnet_late looks at the others */
+	/* Calls at once; test_vnet_late looks at the others. */
+	assert_int_equal(object_set(o, "x-txcall", "0", &err), 0);
 	for (; props && *props; props++) {
 		char name[64];
 		const char *eq = strchr(*props, '=');
