@@ -466,18 +466,21 @@ static void client_link_changed(struct net_client *c, bool up)
 		loop_post(n->vdev.loop, &n->back_post);
 }
 
+static json_int_t shown(const counter *c)
+{
+	return (json_int_t)counter_get(c);
+}
+
 static json_t *client_describe(struct net_client *c)
 {
-	struct virtio_net *n = to_pair(c)->net;
-	const struct virtq *rx = &to_pair(c)->rxq->q, *tx = &to_pair(c)->txq->q;
+	const struct vnet_pair *p = to_pair(c);
+	const struct virtq *rx = &p->rxq->q, *tx = &p->txq->q;
 
-	return json_pack(
-		"{s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "guest-errors", (json_int_t)counter_get(&n->vdev.guest_errors),
-		"rx-kicks", (json_int_t)counter_get(&rx->stats.kicks), "rx-calls",
-		(json_int_t)counter_get(&rx->stats.calls), "rx-calls-suppressed",
-		(json_int_t)counter_get(&rx->stats.calls_suppressed), "tx-kicks",
-		(json_int_t)counter_get(&tx->stats.kicks), "tx-calls", (json_int_t)counter_get(&tx->stats.calls),
-		"tx-calls-suppressed", (json_int_t)counter_get(&tx->stats.calls_suppressed));
+	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "guest-errors", shown(&p->net->vdev.guest_errors),
+			 "rx-handed-on", shown(&p->handed_on), "rx-kicks", shown(&rx->stats.kicks), "rx-calls",
+			 shown(&rx->stats.calls), "rx-calls-suppressed", shown(&rx->stats.calls_suppressed), "tx-kicks",
+			 shown(&tx->stats.kicks), "tx-calls", shown(&tx->stats.calls), "tx-calls-suppressed",
+			 shown(&tx->stats.calls_suppressed));
 }
 
 static const char *model(const struct virtio_net *n)

@@ -153,6 +153,7 @@ struct vnet_pair {
 	struct post adopt, adopted; /* to the pair's loop and back */
 	struct inbox *inbox;	    /* frames that came to other pairs; NULL: none can be */
 	struct post arrival;	    /* there are some in it, or room for them */
+	counter handed_on;	    /* frames that came here and are another pair's */
 	bool negotiated;	    /* what follows from the features is in force */
 	unsigned hdr_len;	    /* of the header in front of each frame: follows from the features, as the next */
 	uint32_t sends;		    /* NET_OFF_* that the guest negotiated for what it sends */

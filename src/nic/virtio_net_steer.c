@@ -37,6 +37,7 @@ enum net_drop vnet_steer(struct vnet_pair *p, struct vnet_pair *to, size_t len, 
 	vnet_rx_read(p, place, len);
 	inbox_ready(to->inbox, ticket, m);
 	vnet_steer_again(to);
+	counter_add(&p->handed_on, 1);
 	/* The wire counts it as received here. */
 	counter_add(&a->in, (uint64_t)-1);
 	counter_add(&a->out, (uint64_t)-1);
