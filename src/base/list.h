@@ -40,6 +40,17 @@ static inline void list_remove(struct list *n)
 	list_init(n);
 }
 
+/* Put all of `from` into the empty list `to`. */
+static inline void list_take_all(struct list *to, struct list *from)
+{
+	list_init(to);
+	if (list_empty(from))
+		return;
+	*to = *from;
+	to->next->prev = to->prev->next = to;
+	list_init(from);
+}
+
 #define list_entry(node, type, member) container_of(node, type, member)
 
 #define list_for_each(pos, head, member)                                                       \

@@ -20,6 +20,11 @@
  * Snapshots. The loop is a reader of mem/epoch.h, inside from the end of epoll_wait until it is about to sleep. A turn
  * that does not sleep enters anew, so a busy loop holds nothing up.
  *
+ * Polling (loop/poll.h). A loop that polls is not asleep, and what comes it finds by itself: a poll is a turn that does
+ * not sleep, so posts, the word of loop_stop(), clocks and timers are looked at, and the epoch is entered anew, each
+ * time. Before it sleeps each poller has asked for events and looked again, after which it is as above: who comes later
+ * signals a descriptor that epoll watches.
+ *
  * Cost. A turn that serves one watch makes one system call, epoll_wait. The clock is read only if a timer is armed,
  * once, behind the watches; the next sleep is computed from that. The longest turn is measured in ticks of the CPU.
  */
@@ -125,6 +130,7 @@ struct loop *loop_new(const char *name, struct error *err)
 	list_init(&l->again);
 	list_init(&l->hooks);
 	pace_init(&l->pace);
+	poll_init(&l->poll);
 	ret = loop_open(l);
 	if (ret) {
 		fail(err, -ret, "loop %s: %s", name, errno_str(ret));
@@ -468,17 +474,6 @@ static bool dispatch(struct loop *l, const struct epoll_event *ev, int n)
 	return ran;
 }
 
-/* Put all of `from` into the empty list `to`. */
-static void list_take_all(struct list *to, struct list *from)
-{
-	list_init(to);
-	if (list_empty(from))
-		return;
-	*to = *from;
-	to->next->prev = to->prev->next = to;
-	list_init(from);
-}
-
 static bool run_watches(struct loop *l, const struct epoll_event *ev, int n)
 {
 	struct list todo;
@@ -581,9 +576,13 @@ static bool turn(struct loop *l, bool may_sleep)
 	int n;
 
 	may_sleep = may_sleep && !ran && list_empty(&l->again) && list_empty(&l->hooks);
+	if (unlikely(l->poll.window.limit) && may_sleep)
+		may_sleep = poll_over(l);
 	n = wait_events(l, ev, may_sleep);
 	start = ticks();
 	ran |= run_watches(l, ev, n);
+	if (unlikely(l->poll.window.limit))
+		ran = poll_look(l, ran);
 	ran |= timers_run(l);
 	ran |= run_hooks(l);
 	if (l->pace.bytes)
@@ -649,10 +648,12 @@ int loop_start_thread(struct loop *l, struct error *err)
 	/* From now on others must post: before the thread is there. */
 	atomic_store(&l->running, true);
 	l->threaded = true;
+	poll_allow(&l->poll);
 	ret = pthread_create(&l->thread, NULL, loop_thread, l);
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
 	if (ret) {
 		l->threaded = false;
+		poll_init(&l->poll);
 		atomic_store(&l->running, false);
 		return fail(err, ret, "loop %s: cannot start a thread: %s", l->name, errno_str(ret));
 	}

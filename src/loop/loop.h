@@ -159,14 +159,52 @@ void loop_moved(struct loop *l, bool into_guest, unsigned frames, uint64_t bytes
 /* Of late, each frame answered the one before. The loop's thread. */
 bool loop_converses(const struct loop *l);
 
+/* ---- polling (loop/poll.h): for loops with a thread of their own ---- */
+
+struct poller;
+typedef bool poller_fn(struct poller *p);
+
+/*
+ * Somebody who need not be told by an event that there is something to do, as long as the loop comes by to look.
+ * look(): in each turn; do it, if there is something. rest(): the loop is about to sleep: from now on be told by an
+ * event, and then look if there is something already, without doing it. Both say if there was. Any of them may be
+ * removed meanwhile.
+ */
+struct poller {
+	poller_fn *look, *rest;
+	struct loop *loop; /* NULL: nobody looks */
+	uint64_t limit;	   /* how long the loop may poll, ns */
+	struct list node;
+};
+
+void poller_init(struct poller *p, poller_fn *look, poller_fn *rest);
+/*
+ * From now on the loop may poll for limit_ns before it sleeps, if others want no more, and looks at p. False: it does not
+ * poll, as it has no thread of its own or nobody wants it to, and nothing was done. Loop's thread.
+ */
+bool poller_add(struct loop *l, struct poller *p, uint64_t limit_ns);
+void poller_del(struct poller *p); /* harmless if not added */
+static inline bool poller_added(const struct poller *p)
+{
+	return p->loop;
+}
+
+/* The loop may poll for so long, in ns, even if no poller wants it to. Before its thread starts. */
+void loop_set_poll(struct loop *l, uint64_t limit_ns);
+/* Of late polling has been worth it: the loop will poll before it sleeps. Loop's thread. */
+bool loop_polls(const struct loop *l);
+
 /* ---- readers of snapshots (see mem/epoch.h) ---- */
 
 struct epoch_reader;
 struct epoch_reader *loop_reader(struct loop *l);
 
-/* Counters for describe(): turns, watch calls, posts, timers, longest turn in ns. */
+/*
+ * Counters for describe(): turns, watch calls, posts, timers, longest turn in ns; times of polling that ended with
+ * something to do, and those that ended with sleep.
+ */
 struct loop_stats {
-	counter turns, watches, posts, timers, longest_ns;
+	counter turns, watches, posts, timers, longest_ns, polls_found, polls_vain;
 };
 const struct loop_stats *loop_stats(const struct loop *l);
 

@@ -6,6 +6,7 @@
 #include "base/sched.h"
 #include "loop/loop.h"
 #include "loop/pace.h"
+#include "loop/poll.h"
 #include "mem/epoch.h"
 
 #define CLOCKS	   2
@@ -43,6 +44,7 @@ struct loop {
 	uint64_t now; /* host clock when timers were last looked at in this turn; 0: not read */
 	struct epoch_reader reader;
 	struct pace pace;
+	struct poll poll;
 	struct loop_stats stats;
 	counter longest;	      /* turn, in ticks */
 	uint64_t born_ns, born_ticks; /* to convert ticks */

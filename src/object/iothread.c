@@ -11,8 +11,10 @@ struct iothread {
 	bool started;
 	struct list node;
 	struct {
-		uint64_t poll_max_ns, poll_grow, poll_shrink, aio_max_batch, pool_min, pool_max;
-	} prop; /* accepted: nothing depends on them */
+		uint64_t poll_max_ns;
+		/* accepted: nothing depends on them */
+		uint64_t poll_grow, poll_shrink, aio_max_batch, pool_min, pool_max;
+	} prop;
 };
 
 static struct list threads = LIST_INIT(threads);
@@ -60,6 +62,8 @@ static int complete(struct creatable *c, struct error *err)
 	t->loop = the_only ? the_only : loop_new(c->id, err);
 	if (!t->loop)
 		return -ENOMEM;
+	if (t->loop != the_only)
+		loop_set_poll(t->loop, t->prop.poll_max_ns);
 	list_append(&threads, &t->node);
 	return 0;
 }
@@ -88,7 +92,8 @@ static void class_init(struct class *c)
 	      .help = "accepted; nothing depends on it")
 
 static const struct opt props[] = {
-	ACCEPTED(poll_max_ns, "poll-max-ns", "32768"),
+	OPT_F(struct iothread, prop.poll_max_ns, "poll-max-ns", OPT_UINT, .def = "0", .max = INT64_MAX, .arg = "ns",
+	      .help = "how long it may poll before it sleeps, if that has been worth it of late; 0: not at all"),
 	ACCEPTED(poll_grow, "poll-grow", "0"),
 	ACCEPTED(poll_shrink, "poll-shrink", "0"),
 	ACCEPTED(aio_max_batch, "aio-max-batch", "0"),
