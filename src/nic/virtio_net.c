@@ -250,6 +250,7 @@ static void vnet_broke(struct virtio_device *v, struct virtio_lane *l)
 		vnet_tx_stop(p);
 		vnet_coal_stop(p);
 		vnet_late_forget(p);
+		vnet_poll_stop(p);
 		p->rx.ready = false;
 		vnet_steer_again(p);
 	}
@@ -310,6 +311,7 @@ static void pair_start(struct vnet_pair *p)
 		vnet_rx_start(p);
 	vnet_coal_start(p);
 	vnet_late_start(p);
+	vnet_poll_start(p);
 }
 
 static void vnet_start(struct virtio_device *v, struct virtio_lane *l)
@@ -331,6 +333,7 @@ static void vnet_stop(struct virtio_device *v, struct virtio_lane *l)
 		vnet_tx_stop(p);
 		vnet_coal_stop(p);
 		vnet_late_stop(p);
+		vnet_poll_stop(p);
 	}
 	if (l == n->pair->lane)
 		vnet_ctrl_stop(n);
@@ -539,6 +542,7 @@ static int pair_init(struct virtio_net *n, unsigned i, struct error *err)
 	p->longest = NET_FRAME_MAX;
 	vnet_coal_init(p);
 	vnet_late_init(p);
+	vnet_poll_init(p);
 	vnet_tx_init(p);
 	p->tx.batch.iov = p->tx.iov;
 	p->tx.flat = malloc(NET_FRAME_MAX);
@@ -568,6 +572,10 @@ static int check_props(struct virtio_net *n, struct error *err)
 	if (n->prop.host_mtu && n->prop.host_mtu < ETH_MTU_MIN)
 		return fail(err, EINVAL, "host_mtu=%u: must be 0 (not told) or %u to 65535", n->prop.host_mtu,
 			    ETH_MTU_MIN);
+	if (n->prop.poll_us && n->prop.tx == TX_TIMER)
+		return fail(err, EINVAL,
+			    "poll-us=%u: with tx=timer frames wait for a kick and a time; leave one of them out",
+			    n->prop.poll_us);
 	if (check_size(n, "rx_queue_size", n->prop.rx_queue_size, err) < 0 ||
 	    check_size(n, "tx_queue_size", n->prop.tx_queue_size, err) < 0)
 		return -EINVAL;
@@ -771,6 +779,8 @@ static const struct opt props[] = {
 	PROP(tx_timer, "x-txtimer", OPT_UINT, .def = "150000", .arg = "ns", .help = "how long, for tx=timer"),
 	PROP(tx_call_delay, "x-txcall", OPT_UINT, .max = 1000000000, .def = "200000", .arg = "ns",
 	     .help = "how long the call for a frame may be put off in a conversation; 0: not at all"),
+	PROP(poll_us, "poll-us", OPT_UINT, .max = 1000, .def = "0", .arg = "us",
+	     .help = "how long its threads may poll before they sleep, if that has been worth it of late; 0: not at all"),
 	PROP(tx_burst, "x-txburst", OPT_INT, .min = 1, .max = INT32_MAX, .def = "256",
 	     .help = "frames that are sent in one go, before others get their turn"),
 	PROP(rsc_interval, "rsc_interval", OPT_UINT, .def = "300000", .arg = "ns",

@@ -11,6 +11,7 @@
  *	virtio_net_steer.c	frames that came to another pair than their own
  *	virtio_net_coal.c	notification coalescing
  *	virtio_net_late.c	calls for sent frames that are put off
+ *	virtio_net_poll.c	queues that are polled
  *	virtio_net_stats.c	device statistics
  *
  * A pair is a receive and a transmit queue with a net client of its own, the peer of one queue of the netdev. A pair belongs to its queues' loop while the device
@@ -104,10 +105,9 @@ struct vnet_rx {
 
 struct virtio_net;
 
-/* When the driver is called for a queue. On the queue's loop but for params, said and post: see virtio_net_coal.c. */
+/* When the driver is called for a queue. On the queue's loop but for params and post: see virtio_net_coal.c. */
 struct vnet_coal {
 	_Atomic uint64_t params; /* max_packets, max_usecs in the lower half; 0: a call for each batch */
-	_Atomic bool said;	 /* the driver set them, since the last reset */
 	bool tx;
 	bool owed;     /* a call that the driver wants */
 	bool counting; /* since `since`, VM clock */
@@ -123,6 +123,12 @@ struct vnet_late {
 	bool allowed; /* with this driver */
 	bool owed;    /* what was sent last is published, and the driver was not asked if it wants to hear of it */
 	struct timer timer;
+};
+
+/* The pair's queues are polled: see virtio_net_poll.c. On the pair's loop. */
+struct vnet_poll {
+	struct poller poller;
+	bool asked[2]; /* for a kick, and none has come since: receive, transmit */
 };
 
 #define VNET_RSS_TABLE 128 /* the least that 5.1.4.1 allows as the most */
@@ -162,6 +168,7 @@ struct vnet_pair {
 	uint32_t longest;	    /* frame that is not to be cut: by the MTU, if the driver took it */
 	struct vnet_coal coal[2];   /* receive, transmit */
 	struct vnet_late late;
+	struct vnet_poll poll;
 	struct vnet_tx tx;
 	struct vnet_rx rx;
 };
@@ -208,7 +215,7 @@ struct virtio_net {
 		enum onoffauto hash_type[9]; /* by VIRTIO_NET_HASH_REPORT_*, less one */
 		uint16_t rx_queue_size, tx_queue_size, host_mtu;
 		int32_t speed, bootindex, tx_burst;
-		uint32_t tx_timer, tx_call_delay, rsc_interval;
+		uint32_t tx_timer, tx_call_delay, rsc_interval, poll_us;
 		unsigned duplex, tx;
 		char *netdev, *iothread;
 		struct mac_opt mac;
@@ -288,8 +295,9 @@ void vnet_break(struct virtio_net *n, struct virtio_queue *vq, enum virtq_fault 
 /* ---- virtio_net_tx.c; loop ---- */
 void vnet_tx_init(struct vnet_pair *p);
 void vnet_tx_stop(struct vnet_pair *p);
-void vnet_tx_kick(struct vnet_pair *p); /* send what the guest posted */
-void vnet_tx_room(struct vnet_pair *p); /* the peer has room again */
+void vnet_tx_kick(struct vnet_pair *p);	      /* send what the guest posted */
+bool vnet_tx_free(const struct vnet_pair *p); /* nothing but the ring can be in the way of sending */
+void vnet_tx_room(struct vnet_pair *p);	      /* the peer has room again */
 void vnet_tx_drop_waiting(struct vnet_pair *p, enum net_drop why);
 
 /* ---- virtio_net_rx.c; loop ---- */
@@ -332,6 +340,24 @@ void vnet_late_ask(struct vnet_pair *p);   /* call now, if the driver wants it s
 void vnet_late_start(struct vnet_pair *p);
 void vnet_late_stop(struct vnet_pair *p); /* what is owed stays so */
 void vnet_late_forget(struct vnet_pair *p);
+
+/* ---- virtio_net_poll.c; the pair's loop ---- */
+void vnet_poll_init(struct vnet_pair *p);
+void vnet_poll_start(struct vnet_pair *p);
+void vnet_poll_stop(struct vnet_pair *p); /* no ring is looked at any more */
+/* vnet_more() of a queue that is polled. */
+bool vnet_poll_more(struct vnet_pair *p, bool tx);
+
+/*
+ * All that was found in the queue has been dealt with. True: there is more. False: when there is, the driver kicks, or the
+ * loop comes by to look; or the queue broke.
+ */
+static inline bool vnet_more(struct vnet_pair *p, bool tx)
+{
+	if (unlikely(poller_added(&p->poll.poller)))
+		return vnet_poll_more(p, tx);
+	return virtq_kick_enable(tx ? &p->txq->q : &p->rxq->q);
+}
 
 /* Publish what was pushed to a pair's receive or transmit queue, and call now or later if it is wanted. */
 static inline void vnet_flush(struct vnet_pair *p, bool tx)

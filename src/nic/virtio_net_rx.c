@@ -279,7 +279,7 @@ static bool starve(struct vnet_pair *p, size_t want)
 {
 	struct vnet_rx *rx = &p->rx;
 
-	while (virtq_kick_enable(&p->rxq->q)) {
+	while (vnet_more(p, false)) {
 		virtq_kick_disable(&p->rxq->q);
 		if (collect(p, want) < 0)
 			return false;

@@ -212,7 +212,7 @@ static void run(struct vnet_pair *p)
 		if (!sent)
 			return;
 		/* A batch that is not full was most likely ended by an empty ring: ask for a kick, and look again. */
-		if ((unsigned)n < most && !virtq_kick_enable(q)) {
+		if ((unsigned)n < most && !vnet_more(p, true)) {
 			if (unlikely(q->fault))
 				vnet_break(p->net, p->txq, q->fault);
 			return;
@@ -223,9 +223,14 @@ static void run(struct vnet_pair *p)
 	watch_again(&p->txq->watch);
 }
 
+bool vnet_tx_free(const struct vnet_pair *p)
+{
+	return !p->tx.blocked && !p->quiet && p->txq->q.running;
+}
+
 static void run_if_free(struct vnet_pair *p)
 {
-	if (!p->tx.blocked && !p->quiet && p->txq->q.running)
+	if (vnet_tx_free(p))
 		run(p);
 }
 
@@ -239,7 +244,7 @@ static bool waits_for_more(struct vnet_pair *p)
 {
 	struct timer *t = &p->tx.timer;
 
-	if (p->tx.blocked || p->quiet || !p->txq->q.running)
+	if (!vnet_tx_free(p))
 		return false;
 	if (timer_armed(t)) {
 		timer_cancel(t);

@@ -16,6 +16,7 @@
  *	         driver wants a call
  *	sleep:   virtq_kick_disable() while working; virtq_kick_enable() before sleeping, which looks again and says if
  *	         something arrived meanwhile
+ *	poll:    virtq_kick_revoke() instead of sleeping, and virtq_waits() again and again
  */
 #ifndef VIRTIO_RING_H
 #define VIRTIO_RING_H
@@ -174,6 +175,8 @@ void virtq_split_push(struct virtq *q, uint16_t head, uint32_t written);
 bool virtq_split_ask(struct virtq *q) __must_check;
 void virtq_split_kick_disable(struct virtq *q);
 bool virtq_split_kick_enable(struct virtq *q) __must_check;
+void virtq_split_kick_revoke(struct virtq *q);
+bool virtq_split_waits(const struct virtq *q);
 
 int virtq_packed_check(const struct virtq *q, const struct dma *dma) __must_check;
 void virtq_packed_map(struct virtq *q, struct dma *dma, uint16_t base);
@@ -184,6 +187,7 @@ void virtq_packed_push(struct virtq *q, uint16_t head, uint32_t written);
 bool virtq_packed_ask(struct virtq *q) __must_check;
 void virtq_packed_kick_disable(struct virtq *q);
 bool virtq_packed_kick_enable(struct virtq *q) __must_check;
+bool virtq_packed_waits(const struct virtq *q);
 
 /*
  * Take the next chain: its pieces go to iov[0..max). 1: taken; 0: nothing there; -EPROTO: the queue broke just now or
@@ -263,6 +267,26 @@ static inline __must_check bool virtq_kick_enable(struct virtq *q)
 	if (likely(q->mode == VIRTQ_SPLIT))
 		return virtq_split_kick_enable(q);
 	return q->mode == VIRTQ_PACKED && virtq_packed_kick_enable(q);
+}
+
+/*
+ * As virtq_kick_disable(), of a driver that was asked for a kick and has not made it: with the event index that one is
+ * outstanding until it is asked for one that it has passed already.
+ */
+static inline void virtq_kick_revoke(struct virtq *q)
+{
+	if (likely(q->mode == VIRTQ_SPLIT))
+		virtq_split_kick_revoke(q);
+	else if (q->mode == VIRTQ_PACKED)
+		virtq_packed_kick_disable(q);
+}
+
+/* Is there something to take, by a look that takes and judges nothing? Nonsense counts as something. */
+static inline bool virtq_waits(const struct virtq *q)
+{
+	if (likely(q->mode == VIRTQ_SPLIT))
+		return virtq_split_waits(q);
+	return q->mode == VIRTQ_PACKED && virtq_packed_waits(q);
 }
 
 /* As many chains as the driver can ever post have been popped and not pushed. */

@@ -356,13 +356,18 @@ void virtq_packed_kick_disable(struct virtq *q)
 bool virtq_packed_kick_enable(struct virtq *q)
 {
 	uint32_t event = (uint32_t)VRING_PACKED_EVENT_FLAG_ENABLE << 16;
-	unsigned flags;
 
 	if (q->event_idx)
 		event = (uint32_t)VRING_PACKED_EVENT_FLAG_DESC << 16 | (q->packed.avail_flags == F_AVAIL ? WRAP : 0) |
 			q->packed.avail_at;
 	store_event(q, event);
 	atomic_thread_fence(memory_order_seq_cst);
-	flags = guest_u16(&q->packed.ring[q->packed.avail_at].flags);
+	return virtq_packed_waits(q);
+}
+
+bool virtq_packed_waits(const struct virtq *q)
+{
+	unsigned flags = guest_u16(&q->packed.ring[q->packed.avail_at].flags);
+
 	return is_available(q, flags) && q->n_in_flight < q->size;
 }

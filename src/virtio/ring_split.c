@@ -259,3 +259,17 @@ bool virtq_split_kick_enable(struct virtq *q)
 	atomic_thread_fence(memory_order_seq_cst);
 	return look(q);
 }
+
+void virtq_split_kick_revoke(struct virtq *q)
+{
+	virtq_split_kick_disable(q);
+	if (!q->event_idx)
+		return;
+	WRITE_ONCE(*avail_event(q), htole16((uint16_t)(q->last_avail - 1)));
+	dma_dirty(q->dma, q->device_gpa, used_bytes(q));
+}
+
+bool virtq_split_waits(const struct virtq *q)
+{
+	return q->shadow_avail != q->last_avail || guest_u16((const uint16_t *)&q->avail->idx) != q->last_avail;
+}
