@@ -351,7 +351,7 @@ static void test_by_thread(void **state)
 
 /* ---- with a thread ---- */
 
-#define FRAMES 1000
+#define FRAMES 300
 
 static void up(uint64_t features)
 {
