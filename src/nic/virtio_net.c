@@ -50,13 +50,16 @@ uint32_t vnet_guest_offloads(uint64_t features)
 	return bits;
 }
 
+/* What a legacy driver may send by GSO (5.1.3.2): any type of those that there were then. */
+#define ANY_GSO (NET_OFF_TSO4 | NET_OFF_TSO6 | NET_OFF_ECN | NET_OFF_UFO)
+
 static uint32_t host_offloads(uint64_t features)
 {
 	uint32_t bits = 0;
 
 	for (unsigned i = 0; i < ARRAY_SIZE(offloads); i++)
 		bits |= features & offloads[i].host ? offloads[i].off : 0;
-	return bits;
+	return features & BIT(VIRTIO_NET_F_GSO) ? bits | ANY_GSO : bits;
 }
 
 unsigned vnet_hdr_len(uint64_t features)
@@ -84,6 +87,7 @@ static const struct {
 	{ VIRTIO_NET_F_HOST_ECN, BIT(VIRTIO_NET_F_HOST_TSO4) | BIT(VIRTIO_NET_F_HOST_TSO6) },
 	{ VIRTIO_NET_F_HOST_UFO, BIT(VIRTIO_NET_F_CSUM) },
 	{ VIRTIO_NET_F_HOST_USO, BIT(VIRTIO_NET_F_CSUM) },
+	{ VIRTIO_NET_F_GSO, BIT(VIRTIO_NET_F_CSUM) },
 	{ VIRTIO_NET_F_CTRL_RX, BIT(VIRTIO_NET_F_CTRL_VQ) },
 	{ VIRTIO_NET_F_CTRL_VLAN, BIT(VIRTIO_NET_F_CTRL_VQ) },
 	{ VIRTIO_NET_F_GUEST_ANNOUNCE, BIT(VIRTIO_NET_F_CTRL_VQ) },
@@ -132,6 +136,12 @@ static uint64_t offered_features(const struct virtio_net *n)
 	if (!n->prop.ctrl_vq)
 		f &= ~USELESS_WITHOUT_CTRL_VQ;
 	return f & ~dangling(f);
+}
+
+/* All types or none. */
+static uint64_t legacy_only(const struct virtio_net *n)
+{
+	return n->prop.gso && (host_offloads(n->vdev.host_features) & ANY_GSO) == ANY_GSO ? BIT(VIRTIO_NET_F_GSO) : 0;
 }
 
 static void vnet_features_changed(struct virtio_device *v)
@@ -686,6 +696,7 @@ static int vnet_realize(struct virtio_device *v, struct error *err)
 
 	v->device_id = VIRTIO_ID_NET;
 	v->host_features = offered_features(n);
+	v->legacy_only = legacy_only(n);
 	v->config_len = config_len(v->host_features);
 	r = vnet_make(n, err);
 	if (r == 0) {
@@ -749,7 +760,6 @@ static const char *const duplex_names[] = { "unknown", "half", "full", NULL };
 static const char *const tx_names[] = { "bh", "timer", NULL };
 
 #define PROP(field, name, kind, ...) OPT_F(struct virtio_net, prop.field, name, kind, __VA_ARGS__)
-#define NO_EFFECT(field, name)	     PROP(field, name, OPT_BOOL, .def = "on", .help = "accepted; nothing depends on it yet")
 #define HASH_TYPE(i, name, what) \
 	PROP(hash_type[i], name, OPT_ONOFFAUTO, .def = "auto", .help = "hash " what "; auto: on")
 
@@ -771,7 +781,8 @@ static const struct opt props[] = {
 	PROP(duplex, "duplex", OPT_ENUM, .choices = duplex_names, .def = "unknown", .help = "duplex told to the guest"),
 	PROP(bootindex, "bootindex", OPT_INT, .min = (uint64_t)-1, .max = INT32_MAX, .def = "-1",
 	     .help = "place in firmware's boot order; there is no firmware, so it changes nothing"),
-	NO_EFFECT(gso, "gso"),
+	PROP(gso, "gso", OPT_BOOL, .def = "on",
+	     .help = "legacy drivers are told by one more bit that they may send any unsegmented frames"),
 	PROP(mtu_bypass, "x-mtu-bypass-backend", OPT_BOOL, .def = "on",
 	     .help = "accepted; host_mtu is told whatever the backend can"),
 	PROP(tx, "tx", OPT_ENUM, .choices = tx_names, .def = "bh",

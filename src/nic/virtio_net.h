@@ -210,7 +210,8 @@ struct virtio_net {
 #define X(field, name, bit, help) bool field;
 		VNET_FEATURES(X)
 #undef X
-		bool gso, mtu_bypass; /* accepted, nothing depends on them */
+		bool gso;	 /* of the legacy interface */
+		bool mtu_bypass; /* accepted, nothing depends on it */
 		bool failover, rsc_ext, mq, rss, hash;
 		enum onoffauto hash_type[9]; /* by VIRTIO_NET_HASH_REPORT_*, less one */
 		uint16_t rx_queue_size, tx_queue_size, host_mtu;

@@ -604,7 +604,7 @@ void virtio_config_write(struct virtio_device *v, unsigned off, unsigned size, c
 /* What only the legacy interface has (6.3). */
 static uint64_t legacy_bits(const struct virtio_device *v)
 {
-	return BIT(VIRTIO_F_BAD_FEATURE) | (v->any_layout ? BIT(VIRTIO_F_ANY_LAYOUT) : 0) |
+	return v->legacy_only | BIT(VIRTIO_F_BAD_FEATURE) | (v->any_layout ? BIT(VIRTIO_F_ANY_LAYOUT) : 0) |
 	       (v->notify_on_empty ? BIT(VIRTIO_F_NOTIFY_ON_EMPTY) : 0);
 }
 

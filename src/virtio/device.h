@@ -82,6 +82,7 @@ struct virtio_device {
 	struct virtio_lane *lane; /* lane[0] is queue 0's */
 
 	uint64_t host_features;	 /* offered; fixed at realize */
+	uint64_t legacy_only;	 /* ... and what the legacy interface alone offers of the class */
 	uint64_t guest_features; /* what the driver wrote; negotiated once FEATURES_OK is set */
 
 	/* properties */

@@ -5,6 +5,7 @@
  */
 #include <linux/virtio_pci.h>
 
+#include "base/wirefmt.h"
 #include "guest.h"
 
 #define ALIGNMENT VIRTIO_PCI_VRING_ALIGN
@@ -106,6 +107,53 @@ static void contradictions(void **state)
 		    (BIT(VIRTIO_NET_F_MAC) | BIT(VIRTIO_NET_F_CSUM) | BIT(VIRTIO_NET_F_HOST_TSO4) |
 		     BIT(VIRTIO_NET_F_HOST_TSO6) | BIT(VIRTIO_NET_F_HOST_ECN)));
 	expect_healthy(&b);
+	bench_close(&b);
+}
+
+/* GSO stands for every kind of segmentation: offered to legacy drivers only, if all kinds are. */
+static void gso(void **state)
+{
+	static const char *const without[][2] = { { "gso=off" }, { "host_tso6=off" }, { "csum=off" } };
+	struct virtio_net_hdr_mrg_rxbuf h = { .hdr = { .flags = VIRTIO_NET_HDR_F_NEEDS_CSUM,
+						       .gso_type = VIRTIO_NET_HDR_GSO_TCPV4,
+						       .hdr_len = 54,
+						       .gso_size = 1000,
+						       .csum_start = 34,
+						       .csum_offset = 16 } };
+	uint8_t frame[54 + 3000];
+	struct bench b;
+
+	(void)state;
+	for (unsigned i = 0; i < ARRAY_SIZE(without); i++) {
+		bench_open(&b, without[i]);
+		assert_false(virtio_legacy_offered(b.v) & BIT(VIRTIO_NET_F_GSO));
+		bench_close(&b);
+	}
+	bench_open(&b, NULL);
+	assert_false(offered(&b) & BIT(VIRTIO_NET_F_GSO));
+	make_frame(frame, sizeof(frame), 1);
+	put16(frame + 12, ETH_IPV4);
+	memset(frame + ETH_LEN, 0, IP4_LEN + TCP_LEN);
+	frame[14] = 0x45;
+	put16(frame + 16, sizeof(frame) - ETH_LEN);
+	frame[23] = PROTO_TCP;
+	frame[46] = 0x50;
+	net_takes_changed(&b.wire, NET_OFF_ALL);
+	for (unsigned with = 0; with < 2; with++) {
+		legacy_up(&b, BIT(VIRTIO_NET_F_CSUM) | (with ? BIT(VIRTIO_NET_F_GSO) : 0));
+		assert_int_equal(!!vnet_has(b.n, VIRTIO_NET_F_GSO), with);
+		post_tx(&b, &h, frame, sizeof(frame), NULL);
+		kick(&b.q[TXQ]);
+		settle(&b);
+		assert_int_equal(b.n_sunk, with);
+		assert_int_equal(dropped_tx(&b, NET_DROP_VNET_HDR), 1);
+	}
+	assert_int_equal(b.sunk[0].meta.gso, NET_GSO_TCP4);
+	assert_int_equal(b.sunk[0].len, sizeof(frame));
+	assert_memory_equal(b.sunk[0].data, frame, sizeof(frame));
+	forget_sunk(&b);
+	legacy_up(&b, BIT(VIRTIO_NET_F_GSO));
+	assert_true(b.v->guest_features == 0);
 	bench_close(&b);
 }
 
@@ -247,9 +295,10 @@ static void notify_on_empty(void **state)
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
-		cmocka_unit_test(both_ways),	   cmocka_unit_test(layouts),	       cmocka_unit_test(contradictions),
-		cmocka_unit_test(address),	   cmocka_unit_test(ring_with_frames), cmocka_unit_test(broken),
-		cmocka_unit_test(notify_on_empty),
+		cmocka_unit_test(both_ways),	    cmocka_unit_test(layouts),
+		cmocka_unit_test(contradictions),   cmocka_unit_test(address),
+		cmocka_unit_test(ring_with_frames), cmocka_unit_test(broken),
+		cmocka_unit_test(notify_on_empty),  cmocka_unit_test(gso),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
