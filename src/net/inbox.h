@@ -13,7 +13,7 @@
 #include "net/frame.h"
 
 #define INBOX_FRAMES 256
-#define INBOX_BYTES  (256 * 1024u)
+#define INBOX_BYTES  (4096 * 1024u) /* 64 of the longest: a TCP flow soon has as many under way */
 
 struct inbox_slot {
 	_Atomic uint32_t ready; /* its ticket plus one, once the frame is whole */
