@@ -169,11 +169,6 @@ static __attribute__((noinline)) void write_segments(struct vnet_pair *p, const 
 	h->csum_offset = 0;
 }
 
-static unsigned rx_pieces(const struct vnet_rx *rx)
-{
-	return rx->last - rx->first;
-}
-
 static void write_header(struct vnet_pair *p, const struct frame_meta *m, unsigned buffers, size_t len)
 {
 	struct vnet_rx_header *h = &p->rx.header;
@@ -199,7 +194,7 @@ static void write_header(struct vnet_pair *p, const struct frame_meta *m, unsign
 		if (p->hdr_len == sizeof(hdr.hash)) {
 			uint32_t hash;
 
-			hdr.hash.hash_report = htole16((uint16_t)hash_frame(p, rx_pieces(&p->rx), len, &hash));
+			hdr.hash.hash_report = htole16((uint16_t)hash_frame(p, p->rx.last - p->rx.first, len, &hash));
 			hdr.hash.hash_value = htole32(hash);
 			hdr.hash.padding = 0;
 		}
@@ -357,6 +352,12 @@ int vnet_rx_lend(struct net_client *c, size_t want, struct net_window *w)
 
 /* ---- taking ---- */
 
+/* The window's pieces, the spill slot among them. */
+static inline unsigned window_pieces(const struct vnet_rx *rx)
+{
+	return rx->end + 1 - rx->first;
+}
+
 static enum net_drop filter(struct vnet_pair *p, size_t len)
 {
 	struct vnet_rx *rx = &p->rx;
@@ -368,7 +369,7 @@ static enum net_drop filter(struct vnet_pair *p, size_t len)
 	if (likely(rx->iov[rx->first].iov_len >= sizeof(head) && rx->room))
 		vnet_copy(head, rx->iov[rx->first].iov_base, sizeof(head));
 	else
-		iov_read_at(&rx->iov[rx->first], rx->end + 1 - rx->first, 0, head, MIN(len, sizeof(head)));
+		iov_read_at(&rx->iov[rx->first], window_pieces(rx), 0, head, MIN(len, sizeof(head)));
 	return rx_filter_judge(p->filter, head, len);
 }
 
@@ -546,12 +547,6 @@ enum net_drop vnet_rx_take(struct net_client *c, size_t len, const struct frame_
 			return vnet_steer(p, to, len, m);
 	}
 	return vnet_rx_put(p, len, m);
-}
-
-/* The window's pieces, the spill slot among them. */
-static unsigned window_pieces(const struct vnet_rx *rx)
-{
-	return rx->end + 1 - rx->first;
 }
 
 unsigned vnet_rx_hash(struct vnet_pair *p, size_t len, uint32_t *value)
