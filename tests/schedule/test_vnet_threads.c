@@ -8,35 +8,16 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#include "../device/guest.h"
+#include "../device/mqbench.h"
 #include "loop/priv.h"
 
-#define RXQ1   2
-#define TXQ1   3
-#define MQCTRL 4
-#define FRAME  60
+#define FRAME 60
 
-static struct bench b;
-static struct loop *loop1;
-static struct net_client second;
 static uint64_t room[2][64]; /* buffers of each pair, used in turn */
 static uint64_t orders, acks;
 static unsigned n_steered; /* commands */
 
-/* ---- the netdev's second queue, and frames from both ---- */
-
-static unsigned take_all(struct net_client *c, struct batch *batch)
-{
-	net_count_rx_out(c, batch->n, 0);
-	return batch->n;
-}
-
-static void no_wake(struct net_client *c, unsigned what)
-{
-	(void)c, (void)what;
-}
-
-static const struct net_client_ops second_ops = { .type = "test", .send = take_all, .wake = no_wake };
+/* ---- frames from both queues of the netdev ---- */
 
 struct source {
 	struct watch watch;
@@ -100,21 +81,8 @@ static void stop_source(struct source *s)
 static void open_bench(const char *poll)
 {
 	const char *const props[] = { "mq=on", "rss=on", poll, NULL };
-	struct error err;
 
-	loop1 = loop_new("second", &err);
-	second = (struct net_client){
-		.ops = &second_ops,
-		.kind = NET_KIND_BACKEND,
-		.name = "wire",
-		.queue = 1,
-		.loop = loop1,
-		.takes = NET_OFF_ALL,
-		.max_frame = NET_FRAME_MAX,
-	};
-	assert_int_equal(net_client_add(&second, &err), 0);
-	bench_open(&b, props);
-	b.next_buf = RAM2_GPA;
+	open_mqbench(props);
 	for (unsigned i = 0; i < 2 * ARRAY_SIZE(room[0]); i++)
 		room[i & 1][i / 2] = buf(&b, 1600);
 	orders = buf(&b, HDR + FRAME);
@@ -122,7 +90,7 @@ static void open_bench(const char *poll)
 	acks = buf(&b, 1);
 }
 
-static void up(void)
+static void start_anew(void)
 {
 	assert_true(negotiate(&b, offered(&b)));
 	place_queues(&b);
@@ -159,7 +127,7 @@ static void traffic(unsigned round)
 		reap_all(queue);
 }
 
-static void post_command(uint8_t class, uint8_t what, uint16_t data, unsigned len)
+static void post_order(uint8_t class, uint8_t what, uint16_t data, unsigned len)
 {
 	struct seg s[2] = { { buf(&b, 4), 2 + len, false }, { acks, 1, true } };
 	uint8_t bytes[4] = { class, what, (uint8_t)data, (uint8_t)(data >> 8) };
@@ -205,7 +173,7 @@ static void check_accounts(void)
 {
 	loop_call(b.loop, look, &b.n->pair[0].client);
 	loop_call(loop1, look, &b.n->pair[1].client);
-	loop_call(loop1, look, &second);
+	loop_call(loop1, look, &second.c);
 }
 
 static void everything_at_once(const char *poll, unsigned rounds)
@@ -213,17 +181,17 @@ static void everything_at_once(const char *poll, unsigned rounds)
 	n_steered = 0;
 	open_bench(poll);
 	start_source(&source[0], &b.wire, b.loop);
-	start_source(&source[1], &second, loop1);
-	up();
+	start_source(&source[1], &second.c, loop1);
+	start_anew();
 	for (unsigned i = 0; i < rounds; i++) {
 		traffic(i);
 		if (i % 3 == 0) {
-			post_command(VIRTIO_NET_CTRL_MQ, VIRTIO_NET_CTRL_MQ_VQ_PAIRS_SET, (uint16_t)(1 + i % 2), 2);
+			post_order(VIRTIO_NET_CTRL_MQ, VIRTIO_NET_CTRL_MQ_VQ_PAIRS_SET, (uint16_t)(1 + i % 2), 2);
 			traffic(i);
 			if (i % 30 != 27)
 				await_answer();
 		} else if (i % 3 == 1) {
-			post_command(VIRTIO_NET_CTRL_RX, VIRTIO_NET_CTRL_RX_PROMISC, i & 4, 1);
+			post_order(VIRTIO_NET_CTRL_RX, VIRTIO_NET_CTRL_RX_PROMISC, i & 4, 1);
 			await_answer();
 		}
 		if (i % 7 == 3 && i % 30 != 27) {
@@ -238,7 +206,7 @@ static void everything_at_once(const char *poll, unsigned rounds)
 			virtio_resume(b.v);
 		}
 		if (i % 30 == 27) { /* a command may be under way */
-			up();
+			start_anew();
 			check_accounts();
 			b.next_buf = RAM2_GPA + 512 * KIB;
 		}
@@ -253,7 +221,7 @@ static void everything_at_once(const char *poll, unsigned rounds)
 	assert_true(list_empty(&b.loop->poll.pollers) && list_empty(&loop1->poll.pollers));
 	device_del(&b.v->dev);
 	net_client_remove(&b.wire);
-	net_client_remove(&second);
+	net_client_remove(&second.c);
 	loop_free(b.loop);
 	loop_free(loop1);
 	forget_sunk(&b);
