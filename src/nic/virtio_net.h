@@ -105,9 +105,10 @@ struct vnet_rx {
 
 struct virtio_net;
 
-/* When the driver is called for a queue. On the queue's loop but for params and post: see virtio_net_coal.c. */
+/* When the driver is called for a queue. On the queue's loop but for params, said and post: see virtio_net_coal.c. */
 struct vnet_coal {
 	_Atomic uint64_t params; /* max_packets, max_usecs in the lower half; 0: a call for each batch */
+	_Atomic bool said;	 /* the driver set them, since the last reset */
 	bool tx;
 	bool owed;     /* a call that the driver wants */
 	bool counting; /* since `since`, VM clock */

@@ -144,8 +144,10 @@ void vnet_coal_queue_reset(struct vnet_coal *c)
 
 void vnet_coal_reset(struct vnet_pair *p)
 {
-	start_over(&p->coal[0], 0);
-	start_over(&p->coal[1], 0);
+	for (unsigned tx = 0; tx < 2; tx++) {
+		atomic_store(&p->coal[tx].said, false);
+		start_over(&p->coal[tx], 0);
+	}
 }
 
 /* ---- the control queue's loop ---- */
@@ -157,6 +159,7 @@ static uint64_t params_of(const struct vnet_std_coal *c)
 
 static void set(struct vnet_coal *c, uint64_t params)
 {
+	atomic_store(&c->said, true);
 	atomic_store(&c->params, params);
 	loop_post(c->pair->lane->loop, &c->post);
 }

@@ -10,14 +10,15 @@
  * no call is due. Without it there is no telling, and nothing is put off.
  *
  * A frame that was sent alone leaves the ring empty, so nobody waits for room in it. What the driver does with a frame
- * that it frees (a socket's room for more) waits for that time at most. A driver that says itself how long calls may
- * wait, for which the standard has NOTF_COAL, gets them as it says: at once, until it has said something else.
+ * that it frees (a socket's room for more) waits for that time at most. A driver that has said itself how long calls of
+ * the queue may wait (NOTF_COAL, VQ_NOTF_COAL), even if it said not at all, gets them as it said.
  */
 #include "nic/virtio_net.h"
 
 bool vnet_late_may(const struct vnet_pair *p)
 {
-	return p->late.allowed && loop_converses(p->lane->loop);
+	return p->late.allowed && loop_converses(p->lane->loop) &&
+	       !atomic_load_explicit(&p->coal[1].said, memory_order_relaxed);
 }
 
 void vnet_late_flush(struct vnet_pair *p)
@@ -30,10 +31,7 @@ void vnet_late_flush(struct vnet_pair *p)
 
 void vnet_late_start(struct vnet_pair *p)
 {
-	struct virtio_net *n = p->net;
-
-	p->late.allowed = p->txq->q.event_idx && n->prop.tx_call_delay && !vnet_has(n, VIRTIO_NET_F_NOTF_COAL) &&
-			  !vnet_has(n, VIRTIO_NET_F_VQ_NOTF_COAL);
+	p->late.allowed = p->txq->q.event_idx && p->net->prop.tx_call_delay;
 	vnet_late_ask(p);
 }
 
