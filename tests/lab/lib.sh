@@ -30,6 +30,12 @@ full() {
 	[ -n "$LAB_FULL" ] && echo "$1" || echo "$2"
 }
 
+# part NAME: a test of several parts is to run this one; LAB_PART=NAME chooses it
+part() {
+	[ -z "${LAB_PART:-}" ] || [ "$LAB_PART" = "$1" ] || return 1
+	echo "-- $1, after $SECONDS s"
+}
+
 # All time limits are multiplied by this.
 patience=$(full 8 1)
 
