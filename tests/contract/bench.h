@@ -38,9 +38,14 @@ void bench_close(struct bench *b);	     /* accounts balance, no descriptor is le
 void bench_close_nic_first(struct bench *b); /* the other way round, in the middle of traffic */
 int try_netdev(struct loop *loop, const char *netdev, struct error *err);
 
-/* Run the loop until cond() or until the time is over; returns cond(). */
-bool until(struct bench *b, bool (*cond)(struct bench *b, unsigned arg), unsigned arg, unsigned ms);
+/* Run the loop until cond(); false: it did not come, in a minute. */
+bool until(struct bench *b, bool (*cond)(struct bench *b, unsigned arg), unsigned arg);
+/* Run the loop for a while, in which nothing is to happen: what is to happen need not have happened by then. */
 void idle(struct bench *b, unsigned ms);
+/* For until(): the NIC was told that there is room again, since woken_for was cleared. */
+bool has_room(struct bench *b, unsigned arg);
+/* Sooner or later hardly any of the loop's turns calls a watch. False: something is tried over and over. */
+bool becomes_quiet(struct bench *b);
 
 /* Learn host_mac, and let the host learn ours. */
 bool resolve(struct bench *b);
@@ -50,6 +55,8 @@ size_t make_ping(struct bench *b, uint8_t *p, unsigned seq, size_t n);
 unsigned send_pings(struct bench *b, unsigned seq, unsigned count, size_t n);
 /* Of the answers seq..seq+count-1 with n bytes, how many came, whole and unchanged? */
 unsigned count_pongs(struct bench *b, unsigned seq, unsigned count, size_t n);
+/* Send them, as there is room for them, and wait for the answers, which the NIC keeps; or forgets. */
+bool pings_come(struct bench *b, unsigned seq, unsigned count, size_t n);
 bool pings_work(struct bench *b, unsigned seq, unsigned count, size_t n);
 void check_accounts(struct bench *b);
 

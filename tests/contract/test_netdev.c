@@ -143,7 +143,7 @@ static void tcp_connects(struct bench *bb)
 	struct responder r = tcp_at("127.0.0.1:1234", false);
 
 	responder_start(&r);
-	assert_true(until(bb, link_is_up, 0, 20000));
+	assert_true(until(bb, link_is_up, 0));
 }
 
 static void tcp6_connects(struct bench *bb)
@@ -151,12 +151,12 @@ static void tcp6_connects(struct bench *bb)
 	struct responder r = tcp_at("[::1]:1234", false);
 
 	responder_start(&r);
-	assert_true(until(bb, link_is_up, 0, 20000));
+	assert_true(until(bb, link_is_up, 0));
 }
 
 static void wait_for_link(struct bench *bb)
 {
-	assert_true(until(bb, link_is_up, 0, 20000));
+	assert_true(until(bb, link_is_up, 0));
 }
 
 static struct responder unix_at(const char *path, bool abstract, bool listens)

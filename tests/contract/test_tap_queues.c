@@ -74,7 +74,7 @@ static void only_queues_with_a_peer_get_frames(void **state)
 		assert_non_null(net_client_find("net0", i));
 	assert_null(net_client_find("net0", 4));
 	send_flows(64);
-	assert_true(until(b, got_flows, 64, 5000));
+	assert_true(until(b, got_flows, 64));
 }
 
 static void every_queue_with_a_peer_gets_frames(void **state)
@@ -117,7 +117,7 @@ static void a_queue_that_is_retired_gets_none(void **state)
 		fake_forget(nic);
 		fake_forget(b->nic);
 		send_flows(64);
-		assert_true(until(b, got_flows, 64, 5000));
+		assert_true(until(b, got_flows, 64));
 		assert_int_equal(nic->n_got, 0);
 		fake_forget(b->nic);
 	}
