@@ -79,8 +79,8 @@ static void no_ram(struct rtl8139 *r)
 	r->rx.cnt = 0;
 	r->rx.room = 0;
 	if (!r->rx.told_bad)
-		log_warn("%s: the guest's receive buffer at %#x is not in RAM: frames are dropped",
-			 device_label(&r->pci.dev), r->cfg.rbstart);
+		log_limited(LOG_WARN, "%s: the guest's receive buffer at %#x is not in RAM: frames are dropped",
+			    device_label(&r->pci.dev), r->cfg.rbstart);
 	r->rx.told_bad = true;
 	counter_add(&r->guest_errors, 1);
 }

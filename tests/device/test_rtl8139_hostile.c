@@ -6,6 +6,9 @@
 #include "../unit/unit.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include "../fake_net.h"
 #include "base/iov.h"
@@ -521,6 +524,41 @@ static void read_pointers(void **state)
 	}
 }
 
+static unsigned lines_of(int fd)
+{
+	unsigned n = 0;
+	char c;
+
+	lseek(fd, 0, SEEK_SET);
+	while (read(fd, &c, 1) == 1)
+		n += c == '\n';
+	return n;
+}
+
+/* A receiver that is turned off and on, its buffer nowhere: that is said, but not as often as the guest pleases. */
+static void no_flood_of_messages(void **state)
+{
+	int said = memfd_create("stderr", MFD_CLOEXEC), was = dup(STDERR_FILENO);
+
+	(void)state;
+	rg_up_c(g, 0, false);
+	rg_write(g, R_RBSTART, 4, RG_RAM0);
+	fflush(stderr);
+	dup2(said, STDERR_FILENO);
+	log_init("test", LOG_WARN);
+	for (unsigned i = 0; i < 2000; i++) {
+		rg_write(g, R_CR, 1, CR_TE);
+		rg_write(g, R_CR, 1, CR_TE | CR_RE);
+		settle(g->loop);
+		from_wire(100);
+	}
+	log_init("test", LOG_ERR);
+	dup2(was, STDERR_FILENO);
+	assert_in_range(lines_of(said), 1, 1000);
+	close(was);
+	close(said);
+}
+
 /* R3: receive buffers at the ends of RAM, and where there is none. */
 static void buffers_at_the_end(void **state)
 {
@@ -877,6 +915,7 @@ int main(void)
 		TEST(no_place_for_the_check_sequence),
 		TEST(lengths),
 		TEST(read_pointers),
+		TEST(no_flood_of_messages),
 		TEST(buffers_at_the_end),
 		TEST(descriptors_of_nonsense),
 		TEST(buffers_that_are_rings),
