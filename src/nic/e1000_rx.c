@@ -36,6 +36,8 @@
 #define LONG_LEN  1522u /* longest frame with CRC unless LPE is set */
 #define TAG_LEN	  4u
 #define TAG_AT	  12u
+/* Frames that one that is looped back may be cut into. Others are missed: a segment for each byte takes for ever. */
+#define LOOP_MAX  (4 * NET_BATCH)
 
 /* ---- the ring ---- */
 
@@ -494,6 +496,10 @@ void e1000_rx_loop(struct e1000 *e, const struct batch *b)
 	for (unsigned i = 0; i < b->n; i++) {
 		if (offload_begin(e->offload, b, &b->frame[i], 0))
 			continue;
+		if (offload_total(e->offload) > LOOP_MAX) {
+			e1000_stat(e, E1000_MPC, 1);
+			continue;
+		}
 		while (offload_next(e->offload, out))
 			for (unsigned k = 0; k < out->n; k++)
 				loop_one(e, out, &out->frame[k]);

@@ -258,7 +258,8 @@ void e1000_tx_run(struct e1000 *e)
 {
 	struct e1000_tx *t = &e->tx;
 
-	for (unsigned budget = TX_BUDGET; budget && look_at_ring(e); budget--) {
+	/* What is looped back is also cut, summed and received here. */
+	for (unsigned budget = looping(e) ? 1 : TX_BUDGET; budget && look_at_ring(e); budget--) {
 		uint32_t before = t->head, end;
 
 		if (before == t->tail)
