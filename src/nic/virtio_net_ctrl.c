@@ -216,11 +216,14 @@ static void answer(struct virtio_net *n, const struct vchain *ch, const struct i
 		virtq_push(&n->ctrlq->q, n->ctrl.head, n->ctrl.written);
 }
 
-/* Go on with the command that is under way: true if it is answered now, or there is none. */
+/*
+ * Go on with the command that is under way: true if it is answered now, or there is none. One that a reset forgot has
+ * the next one wait.
+ */
 static bool go_on(struct virtio_net *n)
 {
 	if (!n->ctrl.busy)
-		return true;
+		return is_time(n);
 	if (n->ctrl.telling || !is_time(n))
 		return false;
 	n->ctrl.busy = false;

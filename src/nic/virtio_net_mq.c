@@ -11,7 +11,8 @@
  *
  * A pair that is not active is quiet: it takes nothing from its rings, and its peer is retired, so that a tap's flows
  * go to the queues of the others. The kernel detaches and attaches queues under a lock that all of the host's network
- * configuration waits for. So a driver that changes their number often waits for its answers.
+ * configuration waits for. So a driver that changes their number often, by whichever command, waits for its answers; and
+ * if it resets the device instead, its next command waits.
  */
 #include "nic/virtio_net_ctrl.h"
 
@@ -111,22 +112,6 @@ static unsigned pairs_wanted(const struct virtio_net *n)
 	return MIN(pairs, n->n_pairs);
 }
 
-bool vnet_mq_tell(struct virtio_net *n)
-{
-	n->active = pairs_wanted(n);
-	for (struct vnet_pair *p = n->pair; p < n->pair + n->n_pairs; p++) {
-		if (p->lane == n->pair->lane) {
-			adopt(p);
-			continue;
-		}
-		n->ctrl.telling++;
-		loop_post(p->lane->loop, &p->adopt);
-	}
-	return n->ctrl.telling;
-}
-
-/* ---- VQ_PAIRS_SET ---- */
-
 static void note_change(struct virtio_net *n)
 {
 	uint64_t now = clock_now(CLOCK_VM_NS);
@@ -141,6 +126,26 @@ uint64_t vnet_mq_answer_at(const struct virtio_net *n)
 	return n->ctrl.due > burst ? n->ctrl.due - burst : 0;
 }
 
+bool vnet_mq_tell(struct virtio_net *n)
+{
+	unsigned active = pairs_wanted(n);
+
+	if (active != n->active)
+		note_change(n);
+	n->active = active;
+	for (struct vnet_pair *p = n->pair; p < n->pair + n->n_pairs; p++) {
+		if (p->lane == n->pair->lane) {
+			adopt(p);
+			continue;
+		}
+		n->ctrl.telling++;
+		loop_post(p->lane->loop, &p->adopt);
+	}
+	return n->ctrl.telling;
+}
+
+/* ---- VQ_PAIRS_SET ---- */
+
 bool vnet_pairs_set(struct virtio_net *n, struct vnet_cmd *c)
 {
 	uint16_t pairs;
@@ -150,8 +155,6 @@ bool vnet_pairs_set(struct virtio_net *n, struct vnet_cmd *c)
 	pairs = le16toh(pairs);
 	if (pairs < VIRTIO_NET_CTRL_MQ_VQ_PAIRS_MIN || pairs > n->n_pairs)
 		return false;
-	if (pairs != n->pairs_set)
-		note_change(n);
 	n->pairs_set = pairs;
 	n->rss.steering = false; /* the device's own choice again, 5.1.6.5.5 */
 	return true;

@@ -274,6 +274,53 @@ static void often(void **state)
 	close_mqbench();
 }
 
+/* All frames to one pair, of those that are below `pairs`. */
+static void post_steering(uint16_t to, uint16_t pairs)
+{
+	const uint16_t data[] = { 0, 0, 0, to, 0, pairs }; /* no types, a table of one entry, no key */
+	uint8_t bytes[13] = { 0 };
+
+	memcpy(bytes, data, sizeof(data));
+	post_command(MQCTRL, VIRTIO_NET_CTRL_MQ, VIRTIO_NET_CTRL_MQ_RSS_CONFIG, bytes, sizeof(bytes));
+}
+
+/* The same of a driver that changes it by steering; of one that mixes its ways; and of one that resets and begins anew. */
+static void often_by_other_ways(void **state)
+{
+	static const char *const props[] = { "mq=on", "rss=on", NULL };
+
+	(void)state;
+	open_mqbench(props);
+	for (unsigned way = 0; way < 3; way++) {
+		unsigned before;
+
+		up(ALL_FEATURES);
+		vm_clock_step(clock_now(CLOCK_VM_NS) + 1000 * PAUSE);
+		settle_both();
+		before = second.started;
+		for (unsigned i = 0; i < 20; i++) {
+			if (way == 2)
+				up(ALL_FEATURES);
+			if (way == 0 || (way == 1 && i & 1))
+				post_steering(way == 0 && i & 1, 1);
+			else
+				post_pairs(2);
+			settle_both();
+			while (reap(&b.q[MQCTRL], NULL, NULL))
+				;
+		}
+		assert_int_equal(second.started - before, way == 2 ? 9 : 5);
+		for (unsigned i = 0; i < 6; i++) { /* two of these may have been done before, and not answered */
+			vm_clock_step(clock_now(CLOCK_VM_NS) + PAUSE);
+			settle_both();
+		}
+		assert_in_range(second.started - before, way == 2 ? 9 : 6, way == 2 ? 10 : 8);
+		while (reap(&b.q[MQCTRL], NULL, NULL))
+			;
+	}
+	close_mqbench();
+}
+
 /* A lane breaks the device: the other one drops what it holds, and answers nothing. */
 static void broken_on_the_other(void **state)
 {
@@ -415,6 +462,7 @@ int main(void)
 		cmocka_unit_test(stopped_in_between),
 		cmocka_unit_test(control_queue_reset_in_between),
 		cmocka_unit_test(often),
+		cmocka_unit_test(often_by_other_ways),
 		cmocka_unit_test(broken_on_the_other),
 		cmocka_unit_test(by_chance),
 		cmocka_unit_test(one_queue),
