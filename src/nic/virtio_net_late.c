@@ -31,7 +31,7 @@ void vnet_late_flush(struct vnet_pair *p)
 
 void vnet_late_start(struct vnet_pair *p)
 {
-	p->late.allowed = p->txq->q.event_idx && p->net->prop.tx_call_delay;
+	p->late.allowed = vnet_has(p->net, VIRTIO_RING_F_EVENT_IDX) && p->net->prop.tx_call_delay;
 	vnet_late_ask(p);
 }
 

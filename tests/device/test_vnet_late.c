@@ -171,6 +171,36 @@ static void test_at_once(void **state)
 	assert_int_equal(b.calls[TXQ], 2);
 }
 
+/* A driver that begins to send only when it has reset the queue: what it negotiated counts, not who was there before. */
+static void test_queue_enabled_later(void **state)
+{
+	static const uint64_t with[] = { 0, BIT(VIRTIO_RING_F_EVENT_IDX) };
+
+	(void)state;
+	for (unsigned i = 0; i < 2; i++) {
+		up(with[!i] ? features :
+			      features & ~BIT(VIRTIO_RING_F_EVENT_IDX)); /* the one before had it the other way round */
+		assert_true(negotiate(&b, (features & ~BIT(VIRTIO_RING_F_EVENT_IDX)) | with[i] | MIN_FEATURES));
+		place_queue(&b, RXQ);
+		driver_ok(&b);
+		virtio_queue_reset(b.v, TXQ);
+		place_queue(&b, TXQ);
+		settle(&b);
+		for (unsigned k = 0; k < 32; k++) {
+			want_calls(&b.q[TXQ]);
+			send_one();
+			answer();
+			assert_true(reap(&b.q[TXQ], NULL, NULL));
+		}
+		want_calls(&b.q[TXQ]);
+		b.calls[TXQ] = 0;
+		send_one();
+		assert_int_equal(b.calls[TXQ], !i);
+		pass(DELAY);
+		assert_int_equal(b.calls[TXQ], 1);
+	}
+}
+
 /* A stop keeps what is owed; a reset, of the device or of the queue, does not. */
 static void test_stops(void **state)
 {
@@ -215,6 +245,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_never_made, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_made_late, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_at_once, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_queue_enabled_later, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_stops, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_broken, setup, teardown),
 	};
