@@ -81,18 +81,27 @@ static bool deliver(struct vnet_pair *p, const struct inbox_slot *s)
 	return true;
 }
 
+/* Why nothing is to be delivered, now or later. Other loops go on giving a little longer than this one receives. */
+static enum net_drop refusal(const struct vnet_pair *p)
+{
+	if (!p->negotiated)
+		return NET_DROP_RESET;
+	if (!p->active)
+		return NET_DROP_STOPPED;
+	return virtio_broken(&p->net->vdev) ? NET_DROP_BROKEN : NET_OK;
+}
+
 void vnet_steer_run(struct vnet_pair *p)
 {
 	const struct inbox_slot *s;
+	enum net_drop why = refusal(p);
 	bool any = false;
 
 	if (!p->inbox)
 		return;
 	count_arrived(p);
-	if (!p->active || virtio_broken(&p->net->vdev)) {
-		vnet_steer_drop(p, p->active ? NET_DROP_BROKEN : NET_DROP_STOPPED);
-		return;
-	}
+	if (why)
+		vnet_steer_drop(p, why);
 	while ((s = inbox_first(p->inbox)) && deliver(p, s))
 		any = true;
 	if (any)
