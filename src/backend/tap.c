@@ -505,7 +505,8 @@ static void tap_start(struct net_client *c)
 	if (t->asked != t->told)
 		tell_late(&t->tell);
 	if (tap_dev_enable(&t->dev) < 0 && !t->lost)
-		log_warn("%s: the kernel refuses to enable queue %u of %s", c->name, c->queue, t->dev.ifname);
+		log_limited(LOG_WARN, "%s: the kernel refuses to enable queue %u of %s", c->name, c->queue,
+			    t->dev.ifname);
 	if (t->lost)
 		rest(t);
 	else
