@@ -37,7 +37,7 @@
 
 #include "backend/script.h"
 #include "backend/tap_ahead.h"
-#include "backend/tap_dev.h"
+#include "backend/tap_steer.h"
 #include "base/iov.h"
 #include "base/log.h"
 
@@ -493,6 +493,8 @@ static void tap_parted(struct net_client *c)
 	counter_add(&c->tx.dropped[NET_DROP_STOPPED], t->ahead.batch.n);
 	tap_ahead_done(&t->ahead, t->ahead.batch.n);
 	count_held(t);
+	if (t->dev.steer && !c->queue)
+		tap_steer_set(&t->dev, NULL, NULL);
 }
 
 static void tap_start(struct net_client *c)
@@ -527,12 +529,29 @@ static void tap_retire(struct net_client *c)
 	tap_dev_disable(&to_tap(c)->dev);
 }
 
+static void tap_may_steer(struct net_client *c)
+{
+	if (to_tap(c)->dev.steer)
+		tap_steer_load(to_tap(c)->dev.steer);
+}
+
+static int tap_steer(struct net_client *c, const struct rss_hash *hash, const struct rss_table *table)
+{
+	struct tap_dev *d = &to_tap(c)->dev;
+
+	return d->steer ? tap_steer_set(d, hash, table) : -ENOTSUP;
+}
+
 static json_t *tap_describe(struct net_client *c)
 {
 	struct tap *t = to_tap(c);
+	json_t *o =
+		json_pack("{s:s, s:b, s:i, s:b, s:I}", "ifname", t->dev.ifname, "vnet_hdr", t->dev.vnet_hdr, "sndbuf",
+			  t->dev.sndbuf, "deleted", t->lost, "offload-changes", (json_int_t)counter_get(&t->tells));
 
-	return json_pack("{s:s, s:b, s:i, s:b, s:I}", "ifname", t->dev.ifname, "vnet_hdr", t->dev.vnet_hdr, "sndbuf",
-			 t->dev.sndbuf, "deleted", t->lost, "offload-changes", (json_int_t)counter_get(&t->tells));
+	if (t->dev.steer)
+		json_object_set_new(o, "ebpf", json_string(tap_steer_state(t->dev.steer)));
+	return o;
 }
 
 static void tap_info(struct net_client *c, char *buf, size_t size)
@@ -569,6 +588,8 @@ static const struct net_client_ops tap_ops = {
 	.retire = tap_retire,
 	.parted = tap_parted,
 	.set_offload = tap_set_offload,
+	.steer = tap_steer,
+	.may_steer = tap_may_steer,
 	.describe = tap_describe,
 	.info = tap_info,
 	.destroy = tap_destroy,

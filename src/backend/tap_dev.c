@@ -10,6 +10,7 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include "backend/tap_steer.h"
 #include "base/open.h"
 #include "net/frame.h"
 
@@ -122,9 +123,24 @@ static int set_queue(struct tap_dev *d, bool enabled)
 	return 0;
 }
 
+static int attach(struct tap_dev *d)
+{
+	return set_queue(d, true);
+}
+
+static int detach(struct tap_dev *d)
+{
+	return set_queue(d, false);
+}
+
+static int change(struct tap_dev *d, int (*how)(struct tap_dev *d))
+{
+	return d->steer ? tap_steer_change(d, how) : how(d);
+}
+
 int tap_dev_enable(struct tap_dev *d)
 {
-	return d->detached ? set_queue(d, true) : 0;
+	return d->detached ? change(d, attach) : 0;
 }
 
 /* If the interface is gone: a new one is to begin like that. */
@@ -132,7 +148,7 @@ void tap_dev_disable(struct tap_dev *d)
 {
 	if (!(d->flags & IFF_MULTI_QUEUE) || d->detached)
 		return;
-	set_queue(d, false);
+	change(d, detach);
 	d->detached = true;
 }
 
@@ -218,13 +234,14 @@ int tap_dev_adopt(struct tap_dev *d, int fd, int sndbuf, struct error *err)
 	return ret;
 }
 
-int tap_dev_reattach(struct tap_dev *d)
+static int reattach(struct tap_dev *d)
 {
 	struct open_request r = { .kind = OPEN_TAP, .nonblock = true, .ifname = d->ifname, .tap_flags = d->flags };
+	unsigned ifindex = if_nametoindex(d->ifname);
 	uint32_t gives = d->gives;
 	int fd, ret;
 
-	if (!if_nametoindex(d->ifname)) /* it is not ours to make */
+	if (!ifindex) /* it is not ours to make */
 		return -ENODEV;
 	fd = open_request(&r, NULL);
 	if (fd < 0)
@@ -233,11 +250,18 @@ int tap_dev_reattach(struct tap_dev *d)
 	close(fd);
 	if (!ret && d->detached)
 		ret = set_queue(d, false);
+	d->ifindex = ifindex;
 	return ret ? ret : tap_dev_set_offload(d, gives);
+}
+
+int tap_dev_reattach(struct tap_dev *d)
+{
+	return d->steer ? tap_steer_reattach(d, reattach) : reattach(d);
 }
 
 void tap_dev_close(struct tap_dev *d)
 {
+	tap_steer_leave(d);
 	if (d->fd >= 0)
 		close(d->fd);
 	d->fd = -1;

@@ -23,6 +23,10 @@ struct tap_dev {
 	int sndbuf;
 	uint16_t flags; /* of TUNSETIFF */
 	bool detached;	/* a queue that the kernel gives no frames */
+	/* of several queues: tap_steer.h */
+	struct tap_steer *steer; /* NULL: it is the only one */
+	uint8_t queue;
+	unsigned ifindex; /* of the interface that it was attached to when the first one was gone */
 };
 
 /*

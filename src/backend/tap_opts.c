@@ -9,8 +9,9 @@
 #include "backend/bridge.h"
 #include "backend/script.h"
 #include "backend/tap.h"
+#include "backend/tap_steer.h"
+#include "backend/tap_steer_map.h"
 
-#define QUEUES_MAX	   256 /* of a tap in the kernel */
 #define DEFAULT_SCRIPT	   "/etc/qemu-ifup"
 #define DEFAULT_DOWNSCRIPT "/etc/qemu-ifdown"
 
@@ -40,7 +41,7 @@ static const struct opt tap_options[] = {
 	O(sndbuf, "sndbuf", OPT_SIZE, .def = "0",
 	  .help = "bytes under way to the host before the guest waits; 0: no limit"),
 	O(vnet_hdr, "vnet_hdr", OPT_ONOFFAUTO, .def = "auto", .help = "offloads to and from the host; auto: if it can"),
-	O(queues, "queues", OPT_UINT, .min = 1, .max = QUEUES_MAX, .def = "1", .help = "queues of the interface"),
+	O(queues, "queues", OPT_UINT, .min = 1, .max = TAP_QUEUES_MAX, .def = "1", .help = "queues of the interface"),
 	O(vhost, "vhost", OPT_ONOFFAUTO, .def = "off", .help = "in-kernel data path; not offered"),
 	O(vhostforce, "vhostforce", OPT_BOOL, .def = "off", .help = "as vhost"),
 	O(vhostfd, "vhostfd", OPT_STR, .arg = "n", .help = "as vhost"),
@@ -104,15 +105,19 @@ static int check_exclusive(const struct tap_opts *o, struct error *err)
 /* ---- the queues ---- */
 
 struct queues {
-	struct tap_dev dev[QUEUES_MAX];
+	struct tap_dev dev[TAP_QUEUES_MAX];
 	unsigned n;
 	bool inherited; /* left open on an error: they are not ours */
 };
 
 static void close_queues(struct queues *q)
 {
-	for (unsigned i = 0; i < q->n && !q->inherited; i++)
-		tap_dev_close(&q->dev[i]);
+	for (unsigned i = 0; i < q->n; i++) {
+		if (q->inherited)
+			tap_steer_leave(&q->dev[i]);
+		else
+			tap_dev_close(&q->dev[i]);
+	}
 }
 
 static int sndbuf_of(const struct tap_opts *o)
@@ -176,8 +181,8 @@ static int adopt_list(struct queues *q, const struct tap_opts *o, struct error *
 	int ret = text ? 0 : fail(err, ENOMEM, "no memory");
 
 	while (!ret && (one = strsep(&rest, ":"))) {
-		if (q->n == QUEUES_MAX)
-			ret = fail(err, EINVAL, "fds: at most %d descriptors", QUEUES_MAX);
+		if (q->n == TAP_QUEUES_MAX)
+			ret = fail(err, EINVAL, "fds: at most %d descriptors", TAP_QUEUES_MAX);
 		else
 			ret = adopt(q, one, o, err);
 	}
@@ -247,7 +252,7 @@ static int make_clients(const char *id, struct queues *q, const char *downscript
 
 		ret = loop ? tap_new(id, i, &q->dev[i], loop, i ? NULL : downscript, err) : -ENOMEM;
 		if (!ret)
-			q->dev[i].fd = -1;
+			q->dev[i] = (struct tap_dev){ .fd = -1 };
 		else
 			remove_clients(id, i);
 	}
@@ -263,6 +268,8 @@ static int create(const char *id, const struct tap_opts *o, struct queues *q, co
 	int ret = come_by_queues(q, o, err);
 
 	ret = ret ?: run_up_script(up, q->dev[0].ifname, err);
+	if (!ret && q->n > 1 && tap_steer_join(q->dev, q->n) < 0)
+		ret = fail(err, ENOMEM, "no memory");
 	ret = ret ?: make_clients(id, q, down, place, err);
 	if (ret)
 		close_queues(q);

@@ -6,12 +6,11 @@
  *	return bpf_redirect_map(map, r2, XDP_PASS)	(kernels since 5.3: what to do where the slot is empty)
  */
 #include <errno.h>
-#include <linux/bpf.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
+#include "backend/bpf.h"
 #include "backend/xsk.h"
 #include "base/list.h"
 
@@ -26,13 +25,6 @@ struct xdp_prog {
 
 static struct list programs = LIST_INIT(programs);
 
-static int bpf(int cmd, union bpf_attr *attr)
-{
-	int ret = (int)syscall(SYS_bpf, cmd, attr, sizeof(*attr));
-
-	return ret < 0 ? -errno : ret;
-}
-
 static int make_map(void)
 {
 	union bpf_attr a;
@@ -41,7 +33,7 @@ static int make_map(void)
 	a.map_type = BPF_MAP_TYPE_XSKMAP;
 	a.key_size = a.value_size = sizeof(uint32_t);
 	a.max_entries = SLOTS;
-	return bpf(BPF_MAP_CREATE, &a);
+	return bpf_call(BPF_MAP_CREATE, &a);
 }
 
 static int load(int map)
@@ -68,7 +60,7 @@ static int load(int map)
 	a.insn_cnt = ARRAY_SIZE(code);
 	a.license = (uintptr_t) "BSD";
 	memcpy(a.prog_name, "vwire", sizeof("vwire"));
-	return bpf(BPF_PROG_LOAD, &a);
+	return bpf_call(BPF_PROG_LOAD, &a);
 }
 
 static int attach(int prog, int ifindex, unsigned flags)
@@ -80,7 +72,7 @@ static int attach(int prog, int ifindex, unsigned flags)
 	a.link_create.target_ifindex = (uint32_t)ifindex;
 	a.link_create.attach_type = BPF_XDP;
 	a.link_create.flags = flags;
-	return bpf(BPF_LINK_CREATE, &a);
+	return bpf_call(BPF_LINK_CREATE, &a);
 }
 
 static void free_prog(struct xdp_prog *p)
@@ -140,7 +132,7 @@ static int enter(int map, unsigned slot, int fd)
 	a.map_fd = (uint32_t)map;
 	a.key = (uintptr_t)&slot;
 	a.value = (uintptr_t)&fd;
-	return bpf(BPF_MAP_UPDATE_ELEM, &a);
+	return bpf_call(BPF_MAP_UPDATE_ELEM, &a);
 }
 
 int xdp_prog_enter(struct xdp_prog *p, unsigned queue, int fd)
@@ -155,7 +147,7 @@ int xdp_map_enter(const char *path, unsigned slot, int fd)
 
 	memset(&a, 0, sizeof(a));
 	a.pathname = (uintptr_t)path;
-	map = bpf(BPF_OBJ_GET, &a);
+	map = bpf_call(BPF_OBJ_GET, &a);
 	if (map < 0)
 		return map;
 	ret = enter(map, slot, fd);

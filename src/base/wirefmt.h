@@ -5,7 +5,7 @@
 #ifndef BASE_WIREFMT_H
 #define BASE_WIREFMT_H
 
-#include "base/util.h"
+#include <stdint.h>
 
 enum {
 	ETH_LEN = 14,

@@ -333,6 +333,21 @@ void net_retire(struct net_client *c)
 	loop_call(c->loop, retire, c);
 }
 
+int net_steer(struct net_client *c, const struct rss_hash *hash, const struct rss_table *table)
+{
+	struct net_client *end = net_far_end(c);
+
+	return end && end->ops->steer ? end->ops->steer(end, hash, table) : -ENOTSUP;
+}
+
+void net_may_steer(struct net_client *c)
+{
+	struct net_client *end = net_far_end(c);
+
+	if (end && end->ops->may_steer)
+		end->ops->may_steer(end);
+}
+
 /* ---- filters: into a wire and out again ---- */
 
 struct splice {

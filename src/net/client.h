@@ -51,6 +51,8 @@
 
 struct net_client;
 struct json_t;
+struct rss_hash;
+struct rss_table;
 
 /* A window of writable buffers: iov[-1] is free for a header. */
 struct net_window {
@@ -102,6 +104,12 @@ struct net_client_ops {
 	 * says, whatever its peer takes: the core lowers the rest.
 	 */
 	uint32_t (*set_offload)(struct net_client *c, uint32_t takes);
+	/*
+	 * Of several queues, asked of the first: give each frame by the queue that the table says (net/rss.h), from now on;
+	 * NULL, NULL: by any. On the loop. -errno: frames come by any queue.
+	 */
+	int (*steer)(struct net_client *c, const struct rss_hash *hash, const struct rss_table *table);
+	void (*may_steer)(struct net_client *c); /* main, before start: get ready, steer may be called later */
 	void (*link_changed)(struct net_client *c, bool up); /* own and peer's flag together; main thread */
 	struct json_t *(*describe)(struct net_client *c);    /* further facts; any thread's snapshot of plain values */
 	void (*info)(struct net_client *c, char *buf, size_t size); /* QEMU's info string */
@@ -187,6 +195,14 @@ void net_quiesce(struct net_client *c);
  * to others.
  */
 void net_retire(struct net_client *c);
+
+/*
+ * Have the other end give each frame by the queue that the table says, c being the first of several; NULL, NULL: by any
+ * again. c's loop. -errno: it cannot. A queue may still get a frame of another, so its taker has to look all the same.
+ */
+int net_steer(struct net_client *c, const struct rss_hash *hash, const struct rss_table *table);
+/* There may be a net_steer(): what needs rights is done now. Main, not started. */
+void net_may_steer(struct net_client *c);
 
 /* Link: own flag of `c`; both ends are told by link_changed. */
 void net_set_link(struct net_client *c, bool up);

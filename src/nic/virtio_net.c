@@ -196,7 +196,7 @@ static void vnet_config_read(struct virtio_device *v, unsigned off, unsigned siz
 		.speed = htole32((uint32_t)n->prop.speed),
 		.duplex = duplex[n->prop.duplex],
 		.rss_max_key_size = RSS_KEY_LEN,
-		.rss_max_indirection_table_length = htole16(VNET_RSS_TABLE),
+		.rss_max_indirection_table_length = htole16(RSS_TABLE_MAX),
 		.supported_hash_types = htole32(vnet_hash_types(n)),
 	};
 
@@ -489,10 +489,11 @@ static json_t *client_describe(struct net_client *c)
 	const struct vnet_pair *p = to_pair(c);
 	const struct virtq *rx = &p->rxq->q, *tx = &p->txq->q;
 
-	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "guest-errors", shown(&p->net->vdev.guest_errors),
-			 "rx-handed-on", shown(&p->handed_on), "rx-kicks", shown(&rx->stats.kicks), "rx-calls",
-			 shown(&rx->stats.calls), "rx-calls-suppressed", shown(&rx->stats.calls_suppressed), "tx-kicks",
-			 shown(&tx->stats.kicks), "tx-calls", shown(&tx->stats.calls), "tx-calls-suppressed",
+	return json_pack("{s:I, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "guest-errors",
+			 shown(&p->net->vdev.guest_errors), "steering", vnet_steering(p), "rx-handed-on",
+			 shown(&p->handed_on), "rx-kicks", shown(&rx->stats.kicks), "rx-calls", shown(&rx->stats.calls),
+			 "rx-calls-suppressed", shown(&rx->stats.calls_suppressed), "tx-kicks", shown(&tx->stats.kicks),
+			 "tx-calls", shown(&tx->stats.calls), "tx-calls-suppressed",
 			 shown(&tx->stats.calls_suppressed));
 }
 
@@ -684,6 +685,8 @@ static int vnet_connect(struct virtio_net *n, struct error *err)
 			return r;
 		}
 	}
+	if (n->n_pairs > 1 && n->prop.rss)
+		net_may_steer(c);
 	atomic_store(&n->status, net_link_up(c) ? VIRTIO_NET_S_LINK_UP : 0);
 	net_start(c);
 	return 0;

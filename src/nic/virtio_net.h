@@ -8,7 +8,7 @@
  *	virtio_net_ctrl.c	control queue
  *	virtio_net_mq.c		several pairs
  *	virtio_net_rss.c	receive-side scaling and hash report
- *	virtio_net_steer.c	frames that came to another pair than their own
+ *	virtio_net_steer.c	steering by the wire, and frames that came to another pair than their own
  *	virtio_net_coal.c	notification coalescing
  *	virtio_net_late.c	calls for sent frames that are put off
  *	virtio_net_poll.c	queues that are polled
@@ -132,15 +132,11 @@ struct vnet_poll {
 	bool asked[2]; /* for a kick, and none has come since: receive, transmit */
 };
 
-#define VNET_RSS_TABLE 128 /* the least that 5.1.4.1 allows as the most */
-
 /* Receive steering by hash (MQ_RSS_CONFIG), and what is hashed at all. */
 struct vnet_rss {
-	bool steering;			/* by the table; else by the device's own choice */
-	uint16_t pairs;			/* that may be used */
-	uint16_t unclassified;		/* the pair for frames without a hash */
-	uint16_t mask;			/* a power of two less one, below VNET_RSS_TABLE */
-	uint16_t table[VNET_RSS_TABLE]; /* pairs, each < n_pairs */
+	bool steering;		/* by the table; else by the device's own choice */
+	uint16_t pairs;		/* that may be used */
+	struct rss_table table; /* of pairs, each < n_pairs */
 	struct rss_hash hash;
 };
 
@@ -232,9 +228,12 @@ struct virtio_net {
 	struct vnet_rss rss;
 	uint32_t takes;		    /* NET_OFF_* */
 	unsigned pairs_set, active; /* pairs, by VQ_PAIRS_SET; from the first on */
+	bool steered;		    /* the wire was asked to steer by the table; */
+	_Atomic bool wire_steers;   /* and does so: frames come to the pair that they are for */
 	struct {
 		bool busy;	  /* a command was carried out and is not answered yet */
 		bool forgotten;	  /* nor will it be: its queue was reset */
+		bool new_table;	  /* it set what frames are steered by */
 		unsigned telling; /* pairs that have not adopted it yet */
 		uint16_t head;	  /* its chain, and what was written to it */
 		uint32_t written;
@@ -391,6 +390,10 @@ void vnet_steer_run(struct vnet_pair *p);   /* what is in p's inbox goes to the 
 void vnet_steer_again(struct vnet_pair *p); /* ... soon */
 void vnet_steer_drop(struct vnet_pair *p, enum net_drop why);
 void vnet_steer_reset(struct vnet_pair *p);
+/* Have the first pair's wire do it, if it can and r->steering; NULL: not any more. The first pair's loop. */
+void vnet_steer_wire(struct virtio_net *n, const struct vnet_rss *r);
+/* Who does it: "none", as frames go where they came; "backend"; or "inbox". Any thread. */
+const char *vnet_steering(const struct vnet_pair *p);
 
 /* ---- virtio_net_ctrl.c; v->loop ---- */
 void vnet_ctrl_init(struct virtio_net *n);

@@ -11,8 +11,8 @@
  *
  * A pair that is not active is quiet: it takes nothing from its rings, and its peer is retired, so that a tap's flows
  * go to the queues of the others. The kernel detaches and attaches queues under a lock that all of the host's network
- * configuration waits for. So a driver that changes their number often, by whichever command, waits for its answers; and
- * if it resets the device instead, its next command waits.
+ * configuration waits for, and so it is told who steers frames. So a driver that changes this often, by whichever
+ * command, waits for its answers; and if it resets the device instead, its next command waits.
  */
 #include "nic/virtio_net_ctrl.h"
 
@@ -57,6 +57,8 @@ void vnet_mq_reset_pair(struct vnet_pair *p)
 {
 	loop_unpost(p->lane->loop, &p->adopt);
 	set_active(p, p == p->net->pair);
+	if (p == p->net->pair)
+		vnet_steer_wire(p->net, NULL);
 }
 
 /* ---- what the driver configured ---- */
@@ -93,22 +95,32 @@ static void on_adopt(struct post *post)
 	loop_post(p->net->vdev.loop, &p->adopted);
 }
 
+/* Each pair that the table names is there: frames may come to it. */
+static void all_adopted(struct virtio_net *n)
+{
+	if (n->ctrl.new_table || n->steered != n->rss.steering)
+		vnet_steer_wire(n, &n->rss);
+	n->ctrl.new_table = false;
+}
+
 static void on_adopted(struct post *post)
 {
 	struct virtio_net *n = container_of(post, struct vnet_pair, adopted)->net;
 
-	if (--n->ctrl.telling == 0)
-		watch_again(&n->ctrlq->watch);
+	if (--n->ctrl.telling)
+		return;
+	all_adopted(n);
+	watch_again(&n->ctrlq->watch);
 }
 
 /* By the table of MQ_RSS_CONFIG a frame may go to more than the driver sends by. */
 static unsigned pairs_wanted(const struct virtio_net *n)
 {
 	const struct vnet_rss *r = &n->rss;
-	unsigned pairs = r->steering ? MAX(r->pairs, r->unclassified + 1u) : n->pairs_set;
+	unsigned pairs = r->steering ? MAX(r->pairs, r->table.unclassified + 1u) : n->pairs_set;
 
-	for (unsigned i = 0; r->steering && i <= r->mask; i++)
-		pairs = MAX(pairs, r->table[i] + 1u);
+	for (unsigned i = 0; r->steering && i <= r->table.mask; i++)
+		pairs = MAX(pairs, r->table.queue[i] + 1u);
 	return MIN(pairs, n->n_pairs);
 }
 
@@ -119,18 +131,11 @@ static void note_change(struct virtio_net *n)
 	n->ctrl.due = MAX(n->ctrl.due, now) + CHANGE_PAUSE_NS;
 }
 
-uint64_t vnet_mq_answer_at(const struct virtio_net *n)
-{
-	const uint64_t burst = CHANGE_BURST * (uint64_t)CHANGE_PAUSE_NS;
-
-	return n->ctrl.due > burst ? n->ctrl.due - burst : 0;
-}
-
 bool vnet_mq_tell(struct virtio_net *n)
 {
 	unsigned active = pairs_wanted(n);
 
-	if (active != n->active)
+	if (active != n->active || n->steered != n->rss.steering)
 		note_change(n);
 	n->active = active;
 	for (struct vnet_pair *p = n->pair; p < n->pair + n->n_pairs; p++) {
@@ -141,7 +146,16 @@ bool vnet_mq_tell(struct virtio_net *n)
 		n->ctrl.telling++;
 		loop_post(p->lane->loop, &p->adopt);
 	}
+	if (!n->ctrl.telling)
+		all_adopted(n);
 	return n->ctrl.telling;
+}
+
+uint64_t vnet_mq_answer_at(const struct virtio_net *n)
+{
+	const uint64_t burst = CHANGE_BURST * (uint64_t)CHANGE_PAUSE_NS;
+
+	return n->ctrl.due > burst ? n->ctrl.due - burst : 0;
 }
 
 /* ---- VQ_PAIRS_SET ---- */
@@ -167,7 +181,7 @@ void vnet_mq_reset(struct virtio_net *n)
 	for (unsigned i = 0; n->ctrl.telling && i < n->n_pairs; i++)
 		loop_unpost(n->vdev.loop, &n->pair[i].adopted);
 	n->ctrl.telling = 0;
-	n->ctrl.busy = n->ctrl.forgotten = false;
+	n->ctrl.busy = n->ctrl.forgotten = n->ctrl.new_table = false;
 	n->pairs_set = n->active = 1;
 }
 

@@ -56,17 +56,17 @@ static bool get_pair(struct virtio_net *n, struct vnet_cmd *c, uint16_t *pair)
 	return *pair < n->n_pairs;
 }
 
-static bool get_table(struct virtio_net *n, struct vnet_cmd *c, struct vnet_rss *r)
+static bool get_table(struct virtio_net *n, struct vnet_cmd *c, struct rss_table *t)
 {
 	uint16_t mask;
 
 	if (!vnet_cmd_get(c, &mask, sizeof(mask)))
 		return false;
-	r->mask = le16toh(mask);
-	if (r->mask >= VNET_RSS_TABLE || !is_power_of_2(r->mask + 1u) || !get_pair(n, c, &r->unclassified))
+	t->mask = le16toh(mask);
+	if (t->mask >= RSS_TABLE_MAX || !is_power_of_2(t->mask + 1u) || !get_pair(n, c, &t->unclassified))
 		return false;
-	for (unsigned i = 0; i <= r->mask; i++) {
-		if (!get_pair(n, c, &r->table[i]))
+	for (unsigned i = 0; i <= t->mask; i++) {
+		if (!get_pair(n, c, &t->queue[i]))
 			return false;
 	}
 	return true;
@@ -79,7 +79,7 @@ static bool rss_config(struct virtio_net *n, struct vnet_cmd *c)
 	uint32_t types;
 	uint16_t max_tx;
 
-	if (!vnet_has(n, VIRTIO_NET_F_RSS) || !vnet_cmd_get(c, &types, sizeof(types)) || !get_table(n, c, &to) ||
+	if (!vnet_has(n, VIRTIO_NET_F_RSS) || !vnet_cmd_get(c, &types, sizeof(types)) || !get_table(n, c, &to.table) ||
 	    !vnet_cmd_get(c, &max_tx, sizeof(max_tx)))
 		return false;
 	to.pairs = le16toh(max_tx);
@@ -87,6 +87,7 @@ static bool rss_config(struct virtio_net *n, struct vnet_cmd *c)
 		return false;
 	set_hash(&to, le32toh(types), &tail);
 	n->rss = to;
+	n->ctrl.new_table = true;
 	return true;
 }
 
@@ -121,5 +122,5 @@ void vnet_rss_reset(struct vnet_rss *r)
 
 unsigned vnet_rss_pair(const struct vnet_rss *r, unsigned report, uint32_t hash)
 {
-	return report == VIRTIO_NET_HASH_REPORT_NONE ? r->unclassified : r->table[hash & r->mask];
+	return report == VIRTIO_NET_HASH_REPORT_NONE ? r->table.unclassified : r->table.queue[hash & r->table.mask];
 }

@@ -3,8 +3,10 @@
  * virtio-net: frames go to the pair that the driver's table says (virtio 1.2, 5.1.6.5.6.4), whichever queue of the netdev
  * they came by.
  *
- * The kernel spreads a tap's flows over its queues by rules of its own. A frame that came to another pair than its own
- * lies in that one's buffers, which were not given to the driver yet. It is copied to the inbox of its own pair, whose loop
+ * The wire is asked to give frames by the right queue (net_steer()). If it cannot, the kernel spreads a tap's flows over
+ * its queues by rules of its own; if it can, a frame may still come by another queue while something changes. So each is
+ * looked at. One that came to another pair than its own lies in that one's buffers, which were not given to the driver
+ * yet. It is copied to the inbox of its own pair, whose loop
  * delivers it as if its wire had brought it; the buffers are free for the next frame. An inbox that is full costs the
  * frame ("queue-full"). Frames of one flow keep their order as long as they come by one queue.
  *
@@ -15,6 +17,24 @@
 
 #include "base/iov.h"
 #include "nic/virtio_net.h"
+
+/* ---- the wire ---- */
+
+void vnet_steer_wire(struct virtio_net *n, const struct vnet_rss *r)
+{
+	bool on = r && r->steering;
+	int ret = net_steer(&n->pair->client, on ? &r->hash : NULL, on ? &r->table : NULL);
+
+	n->steered = on;
+	atomic_store(&n->wire_steers, on && !ret);
+}
+
+const char *vnet_steering(const struct vnet_pair *p)
+{
+	if (!p->rss->steering)
+		return "none";
+	return atomic_load(&p->net->wire_steers) ? "backend" : "inbox";
+}
 
 /* ---- the pair that it came to ---- */
 

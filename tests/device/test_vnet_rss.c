@@ -332,10 +332,10 @@ static void test_spread(void **state)
 
 	(void)state;
 	vnet_rss_reset(&r);
-	r.unclassified = 2;
-	r.mask = 127;
+	r.table.unclassified = 2;
+	r.table.mask = 127;
 	for (unsigned i = 0; i < 128; i++)
-		r.table[i] = (uint16_t)(i % 3);
+		r.table.queue[i] = (uint16_t)(i % 3);
 	rss_set_key(&r.hash, key, sizeof(key));
 	r.hash.types = TCP4;
 	for (unsigned i = 0; i < 100000; i++) {

@@ -300,9 +300,9 @@ static void expect_sane(void)
 	const struct vnet_rss *r = &nic->rss;
 
 	CHECK(r->pairs >= 1 || !r->steering);
-	CHECK(r->mask < VNET_RSS_TABLE && r->unclassified < nic->n_pairs);
-	for (unsigned i = 0; i <= r->mask; i++)
-		CHECK(r->table[i] < nic->n_pairs);
+	CHECK(r->table.mask < RSS_TABLE_MAX && r->table.unclassified < nic->n_pairs);
+	for (unsigned i = 0; i <= r->table.mask; i++)
+		CHECK(r->table.queue[i] < nic->n_pairs);
 	CHECK(!(r->hash.types & ~vnet_hash_types(nic)));
 	CHECK(nic->filter.n_uc + nic->filter.n_mc <= RX_FILTER_MACS);
 }

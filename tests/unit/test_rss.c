@@ -4,6 +4,7 @@
 
 #include <arpa/inet.h>
 
+#include "base/util.h"
 #include "base/wirefmt.h"
 #include "net/rss.h"
 
