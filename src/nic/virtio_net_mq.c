@@ -135,7 +135,7 @@ bool vnet_mq_tell(struct virtio_net *n)
 {
 	unsigned active = pairs_wanted(n);
 
-	if (active != n->active || n->steered != n->rss.steering)
+	if (active != n->active || (n->n_pairs > 1 && n->steered != n->rss.steering))
 		note_change(n);
 	n->active = active;
 	for (struct vnet_pair *p = n->pair; p < n->pair + n->n_pairs; p++) {

@@ -8,10 +8,12 @@
 #include "base/iov.h"
 #include "base/log.h"
 #include "guest.h"
+#include "net/netdev.h"
 
 #define ALL_RAM (RAM0_SIZE + RAM1_SIZE + RAM2_SIZE)
 
 bool bench_packed, bench_in_order;
+void (*bench_netdev)(struct bench *b);
 
 int bench_run(const struct CMUnitTest *tests, unsigned n, unsigned n_split_only)
 {
@@ -270,7 +272,10 @@ void bench_open(struct bench *b, const char *const *props)
 		.gives = NET_OFF_ALL,
 		.max_frame = NET_FRAME_MAX,
 	};
-	assert_int_equal(net_client_add(&b->wire, &err), 0);
+	if (bench_netdev)
+		bench_netdev(b);
+	else
+		assert_int_equal(net_client_add(&b->wire, &err), 0);
 	device_open(b, props);
 	settle(b);
 	net_drained(&b->wire);
@@ -278,6 +283,8 @@ void bench_open(struct bench *b, const char *const *props)
 
 void bench_close(struct bench *b)
 {
+	struct error err;
+
 	settle(b);
 	expect_balanced(b);
 	virtio_reset(b->v);
@@ -287,7 +294,10 @@ void bench_close(struct bench *b)
 	ram_check(b);
 	device_del(&b->v->dev);
 	bus_deinit(&b->bus);
-	net_client_remove(&b->wire);
+	if (bench_netdev)
+		assert_int_equal(netdev_del("wire", &err), 0);
+	else
+		net_client_remove(&b->wire);
 	forget_sunk(b);
 	free(b->sunk);
 	free(b->named);

@@ -117,6 +117,8 @@ struct bench {
 
 /* Benches that are opened have packed rings, or split ones; and use them in order. */
 extern bool bench_packed, bench_in_order;
+/* Makes the netdev "wire", in place of the bench's own; bench_close() deletes it. NULL: none does. */
+extern void (*bench_netdev)(struct bench *b);
 /*
  * All tests on split rings, then those from the n_split_only-th on once more on packed ones. Returns how many failed.
  * bench_run_in_order() runs these on both kinds with IN_ORDER too.

@@ -15,7 +15,7 @@ static const struct net_account *rx_of(unsigned pair)
 }
 
 /* Table { 0, 1 } for UDP over IPv4 by its ports; all else goes to `unclassified`. */
-static uint8_t configure(uint32_t types, uint16_t unclassified)
+static uint64_t post_table(uint32_t types, uint16_t unclassified)
 {
 	uint8_t data[100] = { 0 }, *p = data;
 
@@ -24,7 +24,16 @@ static uint8_t configure(uint32_t types, uint16_t unclassified)
 	*p++ = RSS_KEY_LEN;
 	for (unsigned i = 0; i < RSS_KEY_LEN; i++)
 		*p++ = (uint8_t)(0x6d + 31 * i);
-	return command(VIRTIO_NET_CTRL_MQ, VIRTIO_NET_CTRL_MQ_RSS_CONFIG, data, (uint32_t)(p - data));
+	return post_command(MQCTRL, VIRTIO_NET_CTRL_MQ, VIRTIO_NET_CTRL_MQ_RSS_CONFIG, data, (uint32_t)(p - data));
+}
+
+static uint8_t configure(uint32_t types, uint16_t unclassified)
+{
+	uint64_t ack = post_table(types, unclassified);
+
+	settle_both();
+	assert_true(reap(&b.q[MQCTRL], NULL, NULL));
+	return *(uint8_t *)at(&b, ack);
 }
 
 /* All frames go to the second pair; the first has n buffers of 1600 bytes for them to come to. */
@@ -307,6 +316,34 @@ static void all_lengths(void **state)
 	finish();
 }
 
+/* Who turns the table off and on all the time waits for its answers: the wire is told each time. Other tables are free. */
+static void often(void **state)
+{
+	unsigned at_once[2] = { 0 };
+
+	(void)state;
+	open_mqbench(rss_on);
+	up(ALL_FEATURES);
+	assert_int_equal(set_pairs(2), VIRTIO_NET_OK);
+	vm_clock_step(NSEC_PER_SEC);
+	for (unsigned i = 0; i < 40; i++) {
+		bool table = i < 20 || i & 1;
+		uint64_t ack = table ? post_table(VIRTIO_NET_RSS_HASH_TYPE_UDPv4, 0) : post_pairs(2);
+
+		settle_both();
+		if (used_waits(&b.q[MQCTRL]))
+			at_once[i >= 20]++;
+		else
+			vm_clock_step(clock_now(CLOCK_VM_NS) + 20 * NSEC_PER_MSEC);
+		settle_both();
+		assert_true(reap(&b.q[MQCTRL], NULL, NULL));
+		assert_int_equal(*(uint8_t *)at(&b, ack), VIRTIO_NET_OK);
+	}
+	assert_int_equal(at_once[0], 20);
+	assert_in_range(at_once[1], 6, 10);
+	finish();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -318,6 +355,7 @@ int main(void)
 		cmocka_unit_test(changes),
 		cmocka_unit_test(breaks),
 		cmocka_unit_test(all_lengths),
+		cmocka_unit_test(often),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
