@@ -34,17 +34,17 @@
 #include "base/util.h"
 
 struct tap_steer {
-	struct mutex lock;
-	unsigned refs GUARDED_BY(lock);
+	struct mutex lock; /* of all that follows */
+	unsigned refs;
 
-	unsigned ifindex GUARDED_BY(lock); /* of the interface that `order` is of: tap_dev.ifindex */
-	uint8_t order[TAP_QUEUES_MAX] GUARDED_BY(lock);
-	unsigned n GUARDED_BY(lock);
+	unsigned ifindex; /* of the interface that `order` is of: tap_dev.ifindex */
+	uint8_t order[TAP_QUEUES_MAX];
+	unsigned n;
 
-	struct tap_steer_map *map GUARDED_BY(lock); /* NULL: not loaded */
-	int prog GUARDED_BY(lock);
-	int error GUARDED_BY(lock); /* why it could not be loaded, or given to the kernel */
-	bool on GUARDED_BY(lock);   /* a table is in force */
+	struct tap_steer_map *map; /* NULL: not loaded */
+	int prog;
+	int error; /* why it could not be loaded, or given to the kernel */
+	bool on;   /* a table is in force */
 };
 
 static int tell(int fd, int prog)
@@ -239,10 +239,8 @@ int tap_steer_join(struct tap_dev *queues, unsigned n)
 	if (!s)
 		return -ENOMEM;
 	mutex_init(&s->lock);
-	mutex_lock(&s->lock);
 	s->prog = -1;
 	s->refs = n;
-	mutex_unlock(&s->lock);
 	for (unsigned i = 0; i < n; i++) {
 		queues[i].steer = s;
 		queues[i].queue = (uint8_t)i;
@@ -251,7 +249,7 @@ int tap_steer_join(struct tap_dev *queues, unsigned n)
 	return 0;
 }
 
-static void destroy(struct tap_steer *s) NO_THREAD_SAFETY
+static void destroy(struct tap_steer *s)
 {
 	if (s->map)
 		munmap(s->map, sizeof(*s->map));
