@@ -228,8 +228,7 @@ struct virtio_net {
 	struct vnet_rss rss;
 	uint32_t takes;		    /* NET_OFF_* */
 	unsigned pairs_set, active; /* pairs, by VQ_PAIRS_SET; from the first on */
-	bool steered;		    /* the wire was asked to steer by the table; */
-	_Atomic bool wire_steers;   /* and does so: frames come to the pair that they are for */
+	_Atomic bool wire_steers;   /* by the table: frames come to the pair that they are for */
 	struct {
 		bool busy;	  /* a command was carried out and is not answered yet */
 		bool forgotten;	  /* nor will it be: its queue was reset */

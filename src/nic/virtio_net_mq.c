@@ -95,12 +95,23 @@ static void on_adopt(struct post *post)
 	loop_post(p->net->vdev.loop, &p->adopted);
 }
 
+static void note_change(struct virtio_net *n)
+{
+	uint64_t now = clock_now(CLOCK_VM_NS);
+
+	n->ctrl.due = MAX(n->ctrl.due, now) + CHANGE_PAUSE_NS;
+}
+
 /* Each pair that the table names is there: frames may come to it. */
 static void all_adopted(struct virtio_net *n)
 {
-	if (n->ctrl.new_table || n->steered != n->rss.steering)
+	bool did = atomic_load(&n->wire_steers);
+
+	if (n->ctrl.new_table || did != n->rss.steering)
 		vnet_steer_wire(n, &n->rss);
 	n->ctrl.new_table = false;
+	if (atomic_load(&n->wire_steers) != did)
+		note_change(n);
 }
 
 static void on_adopted(struct post *post)
@@ -124,18 +135,11 @@ static unsigned pairs_wanted(const struct virtio_net *n)
 	return MIN(pairs, n->n_pairs);
 }
 
-static void note_change(struct virtio_net *n)
-{
-	uint64_t now = clock_now(CLOCK_VM_NS);
-
-	n->ctrl.due = MAX(n->ctrl.due, now) + CHANGE_PAUSE_NS;
-}
-
 bool vnet_mq_tell(struct virtio_net *n)
 {
 	unsigned active = pairs_wanted(n);
 
-	if (active != n->active || (n->n_pairs > 1 && n->steered != n->rss.steering))
+	if (active != n->active)
 		note_change(n);
 	n->active = active;
 	for (struct vnet_pair *p = n->pair; p < n->pair + n->n_pairs; p++) {

@@ -25,7 +25,6 @@ void vnet_steer_wire(struct virtio_net *n, const struct vnet_rss *r)
 	bool on = r && r->steering;
 	int ret = net_steer(&n->pair->client, on ? &r->hash : NULL, on ? &r->table : NULL);
 
-	n->steered = on;
 	atomic_store(&n->wire_steers, on && !ret);
 }
 

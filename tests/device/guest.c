@@ -178,11 +178,21 @@ static uint32_t wire_offload(struct net_client *c, uint32_t takes)
 	return takes;
 }
 
+static int wire_steer(struct net_client *c, const struct rss_hash *hash, const struct rss_table *table)
+{
+	struct bench *b = container_of(c, struct bench, wire);
+
+	assert_true(!hash == !table);
+	b->table = table;
+	return b->steers ? 0 : -ENOTSUP;
+}
+
 static const struct net_client_ops wire_ops = {
 	.type = "test",
 	.send = wire_send,
 	.wake = wire_wake,
 	.set_offload = wire_offload,
+	.steer = wire_steer,
 };
 
 void forget_sunk(struct bench *b)

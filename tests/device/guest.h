@@ -113,6 +113,8 @@ struct bench {
 	struct sunk *sunk;
 	size_t want; /* what the wire asks for when it lends; 0: the frame's length */
 	void (*on_send)(struct bench *b, struct batch *batch);
+	bool steers; /* it can, and by which table it was told to last; NULL: by none */
+	const struct rss_table *table;
 };
 
 /* Benches that are opened have packed rings, or split ones; and use them in order. */

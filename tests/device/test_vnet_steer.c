@@ -325,6 +325,7 @@ static void often(void **state)
 	open_mqbench(rss_on);
 	up(ALL_FEATURES);
 	assert_int_equal(set_pairs(2), VIRTIO_NET_OK);
+	b.steers = true;
 	vm_clock_step(NSEC_PER_SEC);
 	for (unsigned i = 0; i < 40; i++) {
 		bool table = i < 20 || i & 1;
@@ -338,6 +339,8 @@ static void often(void **state)
 		settle_both();
 		assert_true(reap(&b.q[MQCTRL], NULL, NULL));
 		assert_int_equal(*(uint8_t *)at(&b, ack), VIRTIO_NET_OK);
+		assert_ptr_equal(b.table, table ? &b.n->rss.table : NULL);
+		assert_string_equal(vnet_steering(b.n->pair), table ? "backend" : "none");
 	}
 	assert_int_equal(at_once[0], 20);
 	assert_in_range(at_once[1], 6, 10);
