@@ -145,11 +145,11 @@ static void queue_kicked(struct watch *w, uint32_t events)
 	struct virtio_queue *vq = container_of(w, struct virtio_queue, watch);
 	struct virtio_device *v = vq->vdev;
 
-	(void)events;
 	SCHED_POINT();
 	if (unlikely(virtio_broken(v))) /* it runs, else the watch would not be there */
 		return;
-	counter_add(&vq->q.stats.kicks, 1);
+	if (events) /* else it is watch_again() that calls */
+		counter_add(&vq->q.stats.kicks, 1);
 	virtio_class(v)->kick(v, vq);
 }
 

@@ -603,7 +603,7 @@ static void one_million(uint64_t features)
 	assert_int_equal(counter_get(&f.b.nic->tx.out), FRAMES);
 	assert_int_equal(counter_get(&f.b.nic->rx.out), FRAMES);
 	/* Reception never ran dry, so its kicks were off: with an event index that means one each 2^16 buffers. */
-	assert_in_range(counter_get(&f.b.v->queue[RXQ].q.stats.kicks), 1, 2 + FRAMES / 65536);
+	assert_true(counter_get(&f.b.v->queue[RXQ].q.stats.kicks) <= 1 + FRAMES / 65536);
 	done(&f);
 }
 
