@@ -7,8 +7,8 @@
  * and what it sets is replaced when all of it was found good: a command that is refused changes nothing. A chain that
  * is no command at all breaks the device.
  *
- * One that was carried out is answered when all pairs have adopted what it set (virtio_net_mq.c); the answer is in place
- * by then, and only its used entry is missing. A kick, or the last pair that adopts, goes on from there.
+ * One that was carried out is answered when all pairs have adopted what it set for them (virtio_net_mq.c); the answer
+ * is in place by then, and only its used entry is missing. A kick, or the last pair that adopts, goes on from there.
  */
 #include <errno.h>
 
@@ -140,6 +140,15 @@ static bool offloads_command(struct virtio_net *n, uint8_t what, struct vnet_cmd
 	return true;
 }
 
+/*
+ * Does it set what all pairs have to adopt? What the others set is told in another way, or nobody's but the device's.
+ */
+static bool is_for_pairs(uint8_t class)
+{
+	return class != VIRTIO_NET_CTRL_ANNOUNCE && class != VIRTIO_NET_CTRL_NOTF_COAL &&
+	       class != VIRTIO_NET_CTRL_STATS;
+}
+
 static bool command(struct virtio_net *n, const struct virtio_net_ctrl_hdr *h, struct vnet_cmd *c)
 {
 	switch (h->class) {
@@ -211,7 +220,7 @@ static void answer(struct virtio_net *n, const struct vchain *ch, const struct i
 		c.written = 0; /* it says nothing */
 	n->ctrl.head = ch->head;
 	n->ctrl.written = (uint32_t)MAX(c.written, c.ack_at) + 1;
-	n->ctrl.busy = ack == VIRTIO_NET_OK && (vnet_mq_tell(n) || !is_time(n));
+	n->ctrl.busy = ack == VIRTIO_NET_OK && ((is_for_pairs(h.class) && vnet_mq_tell(n)) || !is_time(n));
 	if (!n->ctrl.busy)
 		virtq_push(&n->ctrlq->q, n->ctrl.head, n->ctrl.written);
 }

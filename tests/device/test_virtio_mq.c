@@ -184,6 +184,34 @@ static void answered_when_adopted(void **state)
 	close_mqbench();
 }
 
+/* What is no other pair's to adopt is answered at once; and a command that is refused. */
+static void nobody_is_told(void **state)
+{
+	static const struct vnet_std_coal zero;
+	static const uint8_t bad[3];
+	uint64_t ack;
+
+	(void)state;
+	open_mqbench(mq_on);
+	up(ALL_FEATURES);
+	assert_int_equal(set_pairs(2), VIRTIO_NET_OK);
+	for (unsigned i = 0; i < 4; i++) {
+		if (i == 0)
+			ack = post_command(MQCTRL, VIRTIO_NET_CTRL_STATS, VIRTIO_NET_CTRL_STATS_QUERY, NULL, 0);
+		else if (i == 1)
+			ack = post_command(MQCTRL, VIRTIO_NET_CTRL_ANNOUNCE, VIRTIO_NET_CTRL_ANNOUNCE_ACK, NULL, 0);
+		else if (i == 2)
+			ack = post_command(MQCTRL, VIRTIO_NET_CTRL_NOTF_COAL, VIRTIO_NET_CTRL_NOTF_COAL_TX_SET, &zero,
+					   sizeof(zero));
+		else
+			ack = post_command(MQCTRL, VIRTIO_NET_CTRL_RX, VIRTIO_NET_CTRL_RX_PROMISC, bad, sizeof(bad));
+		settle(&b);
+		assert_true(reap(&b.q[MQCTRL], NULL, NULL));
+		assert_int_equal(*(uint8_t *)at(&b, ack), i < 3 ? VIRTIO_NET_OK : VIRTIO_NET_ERR);
+	}
+	close_mqbench();
+}
+
 /* A stop in between, and a reset: nothing is answered meanwhile, and behind a reset nothing at all. */
 static void stopped_in_between(void **state)
 {
@@ -459,6 +487,7 @@ int main(void)
 		cmocka_unit_test(pairs_go_on_and_off),
 		cmocka_unit_test(bad_pairs),
 		cmocka_unit_test(answered_when_adopted),
+		cmocka_unit_test(nobody_is_told),
 		cmocka_unit_test(stopped_in_between),
 		cmocka_unit_test(control_queue_reset_in_between),
 		cmocka_unit_test(often),
