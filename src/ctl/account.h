@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Frame accounts for whoever checks them: the environment variable VWIRE_ACCOUNTS=1 asks for them at exit, SIGUSR2 for
- * the state of all clients meanwhile.
+ * the state of all clients and loops meanwhile.
  */
 #ifndef CTL_ACCOUNT_H
 #define CTL_ACCOUNT_H
@@ -12,7 +12,10 @@
  */
 void accounts_print(void);
 
-/* One line on stderr for each client, "client {...}" with what net_describe() gives, as it is now. Main thread. */
+/*
+ * One line on stderr for each client, "client {...}" with what net_describe() gives, and for each loop, "loop {...}" with
+ * its counters, as they are now. Main thread.
+ */
 void accounts_show(void);
 
 #endif

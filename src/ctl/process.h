@@ -32,7 +32,7 @@ void pidfile_remove(struct pidfile *p); /* harmless if none was written */
 /*
  * SIGTERM and SIGINT press the guest's power button, the second one ends at once; SIGHUP ends at once; all with status
  * 0 as QEMU. With `at_once` the first one ends too: nobody there to hear a power button. Without a machine any of them
- * stops the main loop. SIGUSR2 prints the state of all net clients, and changes nothing.
+ * stops the main loop. SIGUSR2 prints the state of all net clients and loops, and changes nothing.
  *
  * signals_block() comes before any thread is made; signals_watch() hands what waits to the machine.
  */

@@ -191,6 +191,16 @@ const struct loop_stats *loop_stats(const struct loop *l)
 	return &l->stats;
 }
 
+void loop_each(void (*fn)(const struct loop *l, void *arg), void *arg)
+{
+	const struct loop *l;
+
+	mutex_lock(&loops_lock);
+	list_for_each(l, &loops, node)
+		fn(l, arg);
+	mutex_unlock(&loops_lock);
+}
+
 /* ---- waking ---- */
 
 void loop_kick(struct loop *l)

@@ -200,12 +200,14 @@ struct epoch_reader;
 struct epoch_reader *loop_reader(struct loop *l);
 
 /*
- * Counters for describe(): turns, watch calls, posts, timers, longest turn in ns; times of polling that ended with
- * something to do, and those that ended with sleep.
+ * Since the loop was made: turns, watch calls, posts, timers, longest turn in ns; times of polling that ended with
+ * something to do, and those that ended with sleep. Any thread.
  */
 struct loop_stats {
 	counter turns, watches, posts, timers, longest_ns, polls_found, polls_vain;
 };
 const struct loop_stats *loop_stats(const struct loop *l);
+/* All loops there are, in the order in which they were made; fn makes and frees none. Any thread. */
+void loop_each(void (*fn)(const struct loop *l, void *arg), void *arg);
 
 #endif
