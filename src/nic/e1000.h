@@ -351,9 +351,10 @@ enum net_drop e1000_rx_take(struct net_client *c, size_t len, const struct frame
 void e1000_rx_commit(struct net_client *c);
 void e1000_rx_refresh(struct e1000 *e); /* registers changed: what was fetched goes back; receive if enabled */
 void e1000_rx_drop_held(struct e1000 *e, enum net_drop why);
-bool e1000_rx_sane(const struct e1000 *e);		    /* could state that came from outside be the receiver's? */
-void e1000_rx_go_on(struct e1000 *e);			    /* it was loaded, head and held frame */
-void e1000_rx_posted(struct e1000 *e);			    /* RDT was written */
+bool e1000_loops(const struct e1000 *e);   /* what is sent comes back (13.4.22 LBM; PHY register 0); any thread */
+bool e1000_rx_sane(const struct e1000 *e); /* could state that came from outside be the receiver's? */
+void e1000_rx_go_on(struct e1000 *e);	   /* it was loaded, head and held frame */
+void e1000_rx_posted(struct e1000 *e);	   /* RDT was written */
 void e1000_rx_loop(struct e1000 *e, const struct batch *b); /* frames that were looped back */
 
 /* ---- e1000_tx.c; loop ---- */

@@ -143,8 +143,8 @@ static void fetch(struct e1000 *e, size_t bytes)
 }
 
 /*
- * Nothing is there: be told of the next write of RDT, and look again. True: there is something now. Each side writes its
- * word and then reads the other's, so one of the two sees the other.
+ * Nothing is there: be told of the next write of RDT, and look again. True: there is something now. Each side writes
+ * its word and then reads the other's, so one of the two sees the other.
  */
 static bool starve(struct e1000 *e, size_t bytes)
 {
@@ -164,7 +164,7 @@ static bool starve(struct e1000 *e, size_t bytes)
 
 /* ---- lending ---- */
 
-static bool looping(const struct e1000 *e)
+bool e1000_loops(const struct e1000 *e)
 {
 	return (e1000_get(e, E1000_RCTL) & RCTL_LBM) || e1000_phy_loops(e);
 }
@@ -196,7 +196,7 @@ int e1000_rx_lend(struct net_client *c, size_t want, struct net_window *w)
 {
 	struct e1000 *e = client_to_e1000(c);
 
-	if (unlikely(!e->rx.ready || e->rx.held_all || e->quiet || looping(e)))
+	if (unlikely(!e->rx.ready || e->rx.held_all || e->quiet || e1000_loops(e)))
 		return -EAGAIN;
 	return lend(e, want, w);
 }

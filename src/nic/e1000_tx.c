@@ -2,14 +2,14 @@
 /*
  * e1000, guest to wire (3.3 to 3.6).
  *
- * A write of TDT wakes the loop, which collects up to 64 frames out of the ring (e1000_txdesc.c), hands them to the peer
- * as one batch, reports the status of their descriptors, moves TDH and raises one interrupt. What the peer has no room
- * for stays in the ring: the head goes back to where the first such frame begins, with the contexts that were in force
- * there, and is gone over again when there is room. Frames that wait so are counted as held.
+ * A write of TDT wakes the loop, which collects up to 64 frames out of the ring (e1000_txdesc.c), hands them to the
+ * peer as one batch, reports the status of their descriptors, moves TDH and raises one interrupt. What the peer has no
+ * room for stays in the ring: the head goes back to where the first such frame begins, with the contexts that were in
+ * force there, and is gone over again when there is room. Frames that wait so are counted as held.
  *
  * Only the newest frames can be given back, so one that is no frame is never taken behind good ones: it waits for its
- * turn, is the first of its batch, and is dropped there. So does one that had to be summed in the one place there is for
- * that.
+ * turn, is the first of its batch, and is dropped there. So does one that had to be summed in the one place there is
+ * for that.
  *
  * A frame whose end the driver has not posted yet is left where it is, unless the ring is full: then it has no end, and
  * its descriptors are used up as those of a frame that was dropped.
@@ -19,42 +19,10 @@
 
 #include "base/iov.h"
 #include "nic/e1000.h"
+#include "nic/nic.h"
 
 /* Batches in one go, so that others on the loop get their turn. */
 #define TX_BUDGET 4
-
-/* ---- the account ---- */
-
-/* n frames were taken from the ring's head for good. */
-static void settle(struct e1000 *e, unsigned n)
-{
-	unsigned seen = MIN(n, e->tx.waiting);
-
-	net_count_tx_in(&e->client, n - seen);
-	if (unlikely(seen)) {
-		e->tx.waiting -= seen;
-		counter_add(&e->client.tx.held, -(uint64_t)seen);
-	}
-}
-
-/* The first n frames of the ring wait: those that did not before came in just now. */
-static void wait_at_head(struct e1000 *e, unsigned n)
-{
-	if (n <= e->tx.waiting)
-		return;
-	net_count_tx_in(&e->client, n - e->tx.waiting);
-	counter_add(&e->client.tx.held, n - e->tx.waiting);
-	e->tx.waiting = n;
-}
-
-static void drop_waiting(struct e1000 *e, enum net_drop why)
-{
-	unsigned n = e->tx.waiting;
-
-	e->tx.waiting = 0;
-	counter_add(&e->client.tx.held, -(uint64_t)n);
-	counter_add(&e->client.tx.dropped[why], n);
-}
 
 /* ---- the ring ---- */
 
@@ -99,7 +67,7 @@ static void advance(struct e1000 *e, uint32_t head, unsigned reports, bool promp
 
 static void drop(struct e1000 *e, uint32_t pos, bool prompt, enum net_drop why)
 {
-	settle(e, 1);
+	nic_tx_settle(&e->client, &e->tx.waiting, 1);
 	net_drop_tx(&e->client, why);
 	advance(e, pos, e->tx.n_reports, prompt);
 	e->tx.n_reports = 0;
@@ -191,25 +159,20 @@ static void count(struct e1000 *e, const struct frame *f)
 	e1000_count_tx(e, frames, bytes + (uint64_t)frames * E1000_CRC_LEN, len + E1000_CRC_LEN, to);
 }
 
-static bool looping(const struct e1000 *e)
-{
-	return (e1000_get(e, E1000_RCTL) & RCTL_LBM) || e1000_phy_loops(e);
-}
-
 /* Give the batch away; returns how many frames went. */
 static unsigned give(struct e1000 *e)
 {
 	struct batch *b = &e->tx.batch;
 	unsigned n = b->n;
 
-	if (unlikely(looping(e))) {
+	if (unlikely(e1000_loops(e))) {
 		/* They never come near the wire, so its account does not know them; those that waited it does. */
-		drop_waiting(e, NET_DROP_STOPPED);
+		nic_tx_drop_waiting(&e->client, &e->tx.waiting, 0, NET_DROP_STOPPED);
 		e1000_rx_loop(e, b);
 		return n;
 	}
 	n = net_send(&e->client, b);
-	settle(e, n);
+	nic_tx_settle(&e->client, &e->tx.waiting, n);
 	return n;
 }
 
@@ -232,7 +195,7 @@ static bool send_batch(struct e1000 *e, uint32_t end)
 		advance(e, end, t->n_reports, prompt);
 		return true;
 	}
-	wait_at_head(e, b->n - n);
+	nic_tx_wait(&e->client, &e->tx.waiting, b->n - n);
 	memcpy(t->context, t->mark[n].context, sizeof(t->context));
 	t->blocked = true;
 	if (n)
@@ -259,7 +222,7 @@ void e1000_tx_run(struct e1000 *e)
 	struct e1000_tx *t = &e->tx;
 
 	/* What is looped back is also cut, summed and received here. */
-	for (unsigned budget = looping(e) ? 1 : TX_BUDGET; budget && look_at_ring(e); budget--) {
+	for (unsigned budget = e1000_loops(e) ? 1 : TX_BUDGET; budget && look_at_ring(e); budget--) {
 		uint32_t before = t->head, end;
 
 		if (before == t->tail)
@@ -305,7 +268,7 @@ void e1000_tx_reset(struct e1000 *e, enum net_drop why)
 {
 	struct e1000_tx *t = &e->tx;
 
-	drop_waiting(e, why);
+	nic_tx_drop_waiting(&e->client, &e->tx.waiting, 0, why);
 	memset(t->context, 0, sizeof(t->context));
 	t->skipping = t->blocked = false;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Transmit descriptors of C+ mode (data sheet, 9.1): up to 64 of them in a ring, of which one or more make a frame, from
- * FS to LS. The ring ends at EOR, or after 64.
+ * Transmit descriptors of C+ mode (data sheet, 9.1): up to 64 of them in a ring, of which one or more make a frame,
+ * from FS to LS. The ring ends at EOR, or after 64.
  *
  * A descriptor's first word, which says whose it is, is read before the others, once. A frame whose last descriptor is
  * not there yet stays where it is. One that is none (no FS at its start, an address that is no RAM, a ring full of

@@ -5,14 +5,15 @@
  * Frames are collected from slots or descriptors, from where the last one ended, and handed to the peer as one batch;
  * those that it took are marked as sent, and one interrupt says so. What it had no room for stays with the driver, who
  * sees nothing of it, and is collected again when there is room: those frames are counted as held. They are the first
- * ones of the ring, so a number says which. A driver can take them back (a descriptor whose owner bit is cleared, a slot
- * that is written again): then they are gone.
+ * ones of the ring, so a number says which. A driver can take them back (a descriptor whose owner bit is cleared, a
+ * slot that is written again): then they are gone.
  *
  * Something that makes no frame is never taken behind good ones: it waits for its turn, is the first of its batch, and
  * is dropped there.
  *
  * In loopback frames go to the receiver, by copy; they never reach the wire and are no part of its account.
  */
+#include "nic/nic.h"
 #include "nic/rtl8139.h"
 
 /* Batches in one go, so that others on the loop get their turn. */
@@ -20,44 +21,15 @@
 
 /* ---- accounts ---- */
 
-/* n frames were taken from the head for good. */
-static void settle(struct rtl8139 *r, unsigned n)
-{
-	unsigned seen = MIN(n, r->tx.waiting);
-
-	net_count_tx_in(&r->client, n - seen);
-	r->tx.waiting -= seen;
-	counter_add(&r->client.tx.held, -(uint64_t)seen);
-}
-
-/* The first n frames wait: those that did not before came in just now. */
-static void wait_at_head(struct rtl8139 *r, unsigned n)
-{
-	if (n <= r->tx.waiting)
-		return;
-	net_count_tx_in(&r->client, n - r->tx.waiting);
-	counter_add(&r->client.tx.held, n - r->tx.waiting);
-	r->tx.waiting = n;
-}
-
-static void drop_waiting_beyond(struct rtl8139 *r, unsigned keep, enum net_drop why)
-{
-	unsigned n = r->tx.waiting > keep ? r->tx.waiting - keep : 0;
-
-	r->tx.waiting -= n;
-	counter_add(&r->client.tx.held, -(uint64_t)n);
-	counter_add(&r->client.tx.dropped[why], n);
-}
-
 void rtl_tx_drop_waiting(struct rtl8139 *r, enum net_drop why)
 {
-	drop_waiting_beyond(r, 0, why);
+	nic_tx_drop_waiting(&r->client, &r->tx.waiting, 0, why);
 }
 
 void rtl_tx_refuse(struct rtl8139 *r, enum net_drop why)
 {
 	if (!r->cfg.loopback) {
-		settle(r, 1);
+		nic_tx_settle(&r->client, &r->tx.waiting, 1);
 		net_drop_tx(&r->client, why);
 	}
 	r->tally.tx_err++;
@@ -158,8 +130,8 @@ static unsigned hand_on(struct rtl8139 *r)
 		return b->n;
 	}
 	n = net_send(&r->client, b);
-	settle(r, n);
-	wait_at_head(r, b->n - n);
+	nic_tx_settle(&r->client, &r->tx.waiting, n);
+	nic_tx_wait(&r->client, &r->tx.waiting, b->n - n);
 	return n;
 }
 
@@ -169,7 +141,7 @@ static unsigned send_batch(struct rtl8139 *r)
 	struct batch *b = &r->tx.batch;
 	unsigned n;
 
-	drop_waiting_beyond(r, b->n, NET_DROP_MALFORMED); /* the driver took them back */
+	nic_tx_drop_waiting(&r->client, &r->tx.waiting, b->n, NET_DROP_MALFORMED); /* the driver took them back */
 	if (!b->n)
 		return 0;
 	n = hand_on(r);
@@ -201,7 +173,7 @@ void rtl_tx_run(struct rtl8139 *r)
 		}
 		n = collect(r);
 		if (!n) {
-			drop_waiting_beyond(r, 0, NET_DROP_MALFORMED);
+			nic_tx_drop_waiting(&r->client, &r->tx.waiting, 0, NET_DROP_MALFORMED);
 			if (events && r->cfg.cp_tx)
 				events |= INT_TDU;
 			break;

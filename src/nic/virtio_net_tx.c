@@ -13,6 +13,7 @@
 #include <errno.h>
 
 #include "base/iov.h"
+#include "nic/nic.h"
 #include "nic/virtio_net.h"
 
 /* With the header slot no more pieces than writev() takes. */
@@ -82,31 +83,9 @@ static inline enum net_drop make_frame(struct vnet_pair *p, const struct vchain 
 	return NET_OK;
 }
 
-/* n frames were taken from the ring's head for good. */
-static void settle(struct vnet_pair *p, unsigned n)
-{
-	unsigned seen = MIN(n, p->tx.waiting);
-
-	net_count_tx_in(&p->client, n - seen);
-	if (unlikely(seen)) {
-		p->tx.waiting -= seen;
-		counter_add(&p->client.tx.held, -(uint64_t)seen);
-	}
-}
-
-/* The first n frames of the ring wait: those that did not before came in just now. */
-static void wait_at_head(struct vnet_pair *p, unsigned n)
-{
-	if (n <= p->tx.waiting)
-		return;
-	net_count_tx_in(&p->client, n - p->tx.waiting);
-	counter_add(&p->client.tx.held, n - p->tx.waiting);
-	p->tx.waiting = n;
-}
-
 static void drop(struct vnet_pair *p, uint16_t head, enum net_drop why)
 {
-	settle(p, 1);
+	nic_tx_settle(&p->client, &p->tx.waiting, 1);
 	net_drop_tx(&p->client, why);
 	virtq_push(&p->txq->q, head, 0);
 }
@@ -114,14 +93,14 @@ static void drop(struct vnet_pair *p, uint16_t head, enum net_drop why)
 /* The guest broke a rule: what was collected before is dropped with what waited. */
 static __attribute__((noinline)) int broke(struct vnet_pair *p, enum virtq_fault why)
 {
-	wait_at_head(p, p->tx.batch.n);
+	nic_tx_wait(&p->client, &p->tx.waiting, p->tx.batch.n);
 	vnet_break(p->net, p->txq, why);
 	return -EPROTO;
 }
 
 /*
- * Collect a batch of at most `most` frames. Returns the chains that were dealt with, dropped ones too; 0: the ring is empty. Negative: the queue
- * broke.
+ * Collect a batch of at most `most` frames. Returns the chains that were dealt with, dropped ones too; 0: the ring is
+ * empty. Negative: the queue broke.
  */
 static int collect(struct vnet_pair *p, unsigned most)
 {
@@ -177,10 +156,10 @@ static bool send_batch(struct vnet_pair *p)
 	n = net_send(&p->client, b);
 	for (i = 0; i < n; i++)
 		virtq_push(q, (uint16_t)b->frame[i].token, 0);
-	settle(p, n);
+	nic_tx_settle(&p->client, &p->tx.waiting, n);
 	if (likely(n == b->n))
 		return true;
-	wait_at_head(p, b->n - n);
+	nic_tx_wait(&p->client, &p->tx.waiting, b->n - n);
 	for (i = b->n; i-- > n;) {
 		uint16_t head = (uint16_t)b->frame[i].token;
 
@@ -280,10 +259,6 @@ void vnet_tx_stop(struct vnet_pair *p)
 
 void vnet_tx_drop_waiting(struct vnet_pair *p, enum net_drop why)
 {
-	unsigned n = p->tx.waiting;
-
-	p->tx.waiting = 0;
+	nic_tx_drop_waiting(&p->client, &p->tx.waiting, 0, why);
 	p->tx.blocked = false;
-	counter_add(&p->client.tx.held, -(uint64_t)n);
-	counter_add(&p->client.tx.dropped[why], n);
 }
