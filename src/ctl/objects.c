@@ -55,7 +55,7 @@ static void prefix(const struct object_item *item, struct error *err)
 		error_prefix(err, "-object ");
 }
 
-static bool is_thread(const struct object_item *item)
+bool objects_is_thread(const struct object_item *item)
 {
 	const char *type = pair_peek(&item->list, "qom-type");
 
@@ -67,7 +67,7 @@ static int add(struct config *cfg, bool threads, struct error *err)
 	for (unsigned i = 0; i < cfg->n_objects; i++) {
 		struct object_item *item = &cfg->object[i];
 
-		if (item->made || is_thread(item) != threads)
+		if (item->made || objects_is_thread(item) != threads)
 			continue;
 		item->made = creatable_add(&item->list, err);
 		if (!item->made) {
@@ -83,7 +83,7 @@ static void remove_all(struct config *cfg, bool threads)
 	for (unsigned i = cfg->n_objects; i-- > 0;) {
 		struct object_item *item = &cfg->object[i];
 
-		if (!item->made || is_thread(item) != threads)
+		if (!item->made || objects_is_thread(item) != threads)
 			continue;
 		creatable_del(item->made);
 		item->made = NULL;

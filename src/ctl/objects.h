@@ -5,9 +5,13 @@
 
 #include "ctl/options.h"
 
-/* Make the threads among the objects, which netdevs and devices may be placed on; and the last thing, take them down. */
+/*
+ * Make the threads among the objects, which netdevs and devices may be placed on; and the last thing, take them down.
+ */
 int objects_add_threads(struct config *cfg, struct error *err) __must_check;
 void objects_remove_threads(struct config *cfg);
+/* Is this one of them, made or not yet? */
+bool objects_is_thread(const struct object_item *item);
 
 /* Make all others; they may refer to netdevs. Those that are made stay on an error: objects_remove() takes them. */
 int objects_add(struct config *cfg, struct error *err) __must_check;

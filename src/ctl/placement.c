@@ -9,6 +9,7 @@
 #include <stdlib.h>
 
 #include "ctl/hubplan.h"
+#include "ctl/objects.h"
 #include "ctl/pairs.h"
 #include "object/iothread.h"
 
@@ -68,10 +69,9 @@ static const char *label(const struct planned *device)
 static int check_thread(const struct config *cfg, const struct planned *device, const char *thread, struct error *err)
 {
 	for (unsigned i = 0; i < cfg->n_objects; i++) {
-		const char *type = pair_peek(&cfg->object[i].list, "qom-type");
 		const char *id = pair_peek(&cfg->object[i].list, "id");
 
-		if (type && id && !strcmp(type, "iothread") && !strcmp(id, thread))
+		if (id && !strcmp(id, thread) && objects_is_thread(&cfg->object[i]))
 			return 0;
 	}
 	return fail(err, ENOENT,
