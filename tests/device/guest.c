@@ -379,6 +379,57 @@ void driver_up(struct bench *b, uint64_t features)
 	net_drained(&b->wire);
 }
 
+/* ---- the control queue ---- */
+
+static unsigned in_pieces(struct seg *s, uint64_t gpa, uint32_t len, uint32_t cut, bool write)
+{
+	if (!cut || cut >= len) {
+		s[0] = (struct seg){ gpa, len, write };
+		return 1;
+	}
+	s[0] = (struct seg){ gpa, cut, write };
+	s[1] = (struct seg){ gpa + cut, len - cut, write };
+	return 2;
+}
+
+uint64_t ctrl_post(struct bench *b, unsigned queue, const struct ctrl_cmd *c)
+{
+	uint32_t room = MAX(c->room, 1u);
+	uint64_t gpa = buf(b, 2 + c->len), ack = buf(b, room);
+	struct seg s[4];
+	unsigned n;
+
+	memcpy(at(b, gpa), (uint8_t[]){ c->class, c->what }, 2);
+	if (c->len)
+		memcpy((uint8_t *)at(b, gpa) + 2, c->data, c->len);
+	memset(at(b, ack), CTRL_UNWRITTEN, room);
+	n = in_pieces(s, gpa, 2 + c->len, c->cut, false);
+	n += in_pieces(s + n, ack, room, c->cut_in, true);
+	chain(&b->q[queue], s, n);
+	return ack;
+}
+
+uint32_t ctrl_run(struct bench *b, const struct ctrl_cmd *c, uint8_t *result)
+{
+	uint64_t ack = ctrl_post(b, CTRLQ, c);
+	uint32_t used;
+
+	kick_if_due(&b->q[CTRLQ]);
+	settle(b);
+	assert_true(reap(&b->q[CTRLQ], NULL, &used));
+	assert_false(virtio_get_status(b->v) & VIRTIO_STATUS_NEEDS_RESET);
+	memcpy(result, at(b, ack), MAX(c->room, 1u));
+	return used;
+}
+
+uint8_t ctrl(struct bench *b, uint8_t class, uint8_t what, const void *data, uint32_t len)
+{
+	uint8_t ack;
+
+	ctrl_run(b, &(struct ctrl_cmd){ class, what, len, data, 0, 0, 0 }, &ack);
+	return ack;
+}
+
 /* ---- traffic ---- */
 
 void make_frame(uint8_t *frame, size_t len, unsigned seed)

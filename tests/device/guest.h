@@ -177,6 +177,22 @@ uint64_t posted_addr(const struct gq *q, unsigned k);
 /* Copy what the device wrote to a chain, up to len bytes; all of len must be there. */
 void gather_chain(struct gq *q, uint16_t head, uint8_t *to, uint32_t len);
 
+/* ---- the control queue ---- */
+struct ctrl_cmd {
+	uint8_t class, what;
+	uint32_t len; /* of the data */
+	const void *data;
+	uint32_t room;	      /* for answer and result; 0: a byte, for the answer */
+	uint32_t cut, cut_in; /* bytes of the first piece, of command and room; 0, or all: there is one piece */
+};
+/* Post a command to a queue. The address of the answer, all of whose bytes are CTRL_UNWRITTEN by now. */
+uint64_t ctrl_post(struct bench *b, unsigned queue, const struct ctrl_cmd *c);
+/* Have CTRLQ carry it out, and take all of the answer and result; returns how many bytes of them were used. */
+uint32_t ctrl_run(struct bench *b, const struct ctrl_cmd *c, uint8_t *result);
+/* One without a result: VIRTIO_NET_OK or VIRTIO_NET_ERR. */
+uint8_t ctrl(struct bench *b, uint8_t class, uint8_t what, const void *data, uint32_t len);
+#define CTRL_UNWRITTEN 77
+
 /* ---- traffic ---- */
 /* Post a transmit chain of header and frame, in pieces of the lengths given (0-terminated; the rest is one). */
 uint16_t post_tx(struct bench *b, const struct virtio_net_hdr_mrg_rxbuf *h, const uint8_t *frame, uint32_t len,

@@ -106,13 +106,9 @@ void up(uint64_t features)
 
 uint64_t post_command(unsigned queue, uint8_t class, uint8_t what, const void *data, uint32_t len)
 {
-	uint64_t gpa = buf(&b, 2 + len), ack = buf(&b, 1);
-	struct seg s[2] = { { gpa, 2 + len, false }, { ack, 1, true } };
+	uint64_t ack =
+		ctrl_post(&b, queue, &(struct ctrl_cmd){ .class = class, .what = what, .len = len, .data = data });
 
-	memcpy(at(&b, gpa), (uint8_t[]){ class, what }, 2);
-	memcpy((uint8_t *)at(&b, gpa) + 2, data, len);
-	*(uint8_t *)at(&b, ack) = 77;
-	chain(&b.q[queue], s, 2);
 	kick(&b.q[queue]);
 	return ack;
 }

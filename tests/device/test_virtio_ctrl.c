@@ -11,44 +11,23 @@ enum {
 };
 
 struct cmd {
-	uint8_t class, cmd;
+	uint8_t class, what;
 	uint32_t len;
 	const void *data;
 };
 
-/* Post a command whose readable part is cut as given; returns where the answer comes. */
-static uint64_t post_cmd(struct bench *b, struct cmd c, uint32_t first, uint32_t ack_len)
+/* In one piece, or in two, the first one of `cut` bytes. Its answer is all that a command writes. */
+static uint8_t run_cut(struct bench *b, struct cmd c, uint32_t cut)
 {
-	struct seg s[3];
-	uint64_t gpa = buf(b, 2 + c.len), ack = buf(b, ack_len);
-	unsigned n = 0;
+	uint8_t ack;
 
-	memcpy(at(b, gpa), (uint8_t[]){ c.class, c.cmd }, 2);
-	if (c.len)
-		memcpy((uint8_t *)at(b, gpa) + 2, c.data, c.len);
-	memset(at(b, ack), 77, ack_len);
-	if (first && first < 2 + c.len) {
-		s[n++] = (struct seg){ gpa, first, false };
-		s[n++] = (struct seg){ gpa + first, 2 + c.len - first, false };
-	} else {
-		s[n++] = (struct seg){ gpa, 2 + c.len, false };
-	}
-	s[n++] = (struct seg){ ack, ack_len, true };
-	chain(&b->q[CTRLQ], s, n);
+	assert_int_equal(ctrl_run(b, &(struct ctrl_cmd){ c.class, c.what, c.len, c.data, .cut = cut }, &ack), 1);
 	return ack;
 }
 
 static uint8_t run_cmd(struct bench *b, struct cmd c)
 {
-	uint64_t ack = post_cmd(b, c, 0, 1);
-	uint32_t used;
-
-	kick_if_due(&b->q[CTRLQ]);
-	settle(b);
-	assert_true(reap(&b->q[CTRLQ], NULL, &used));
-	assert_int_equal(used, 1);
-	assert_false(virtio_get_status(b->v) & VIRTIO_STATUS_NEEDS_RESET);
-	return *(uint8_t *)at(b, ack);
+	return run_cut(b, c, 0);
 }
 
 #define CMD(cl, co, ...) \
@@ -112,14 +91,14 @@ static void test_long_ack(void **state)
 
 	(void)state;
 	open_up(&b);
-	ack = post_cmd(&b, (struct cmd){ VIRTIO_NET_CTRL_RX, 0, 1, &on }, 1, 100);
+	ack = ctrl_post(&b, CTRLQ, &(struct ctrl_cmd){ VIRTIO_NET_CTRL_RX, 0, 1, &on, .cut = 1, .room = 100 });
 	kick(&b.q[CTRLQ]);
 	settle(&b);
 	assert_true(reap(&b.q[CTRLQ], NULL, &used));
 	assert_int_equal(used, 1);
 	assert_int_equal(*(uint8_t *)at(&b, ack), OK);
 	for (unsigned i = 1; i < 100; i++)
-		assert_int_equal(*((uint8_t *)at(&b, ack) + i), 77);
+		assert_int_equal(*((uint8_t *)at(&b, ack) + i), CTRL_UNWRITTEN);
 	bench_close(&b);
 }
 
@@ -391,13 +370,8 @@ static void test_pieces(void **state)
 	(void)state;
 	open_up(&b);
 	for (uint32_t first = 1; first < 2 + 8 + 30; first++) {
-		uint64_t ack = post_cmd(&b, mac_table(2, 3, 8 + 30), first, 1);
-
 		b.n->filter.n_uc = 0;
-		kick_if_due(&b.q[CTRLQ]);
-		settle(&b);
-		assert_true(reap(&b.q[CTRLQ], NULL, NULL));
-		assert_int_equal(*(uint8_t *)at(&b, ack), OK);
+		assert_int_equal(run_cut(&b, mac_table(2, 3, 8 + 30), first), OK);
 		assert_int_equal(b.n->filter.n_uc, 2);
 	}
 	bench_close(&b);

@@ -865,22 +865,6 @@ static void test_headers_change_while_cut(void **state)
 	}
 }
 
-static uint8_t control(struct bench *b, uint8_t class, uint8_t cmd, const void *data, uint32_t len)
-{
-	struct seg s[2] = { { buf(b, 2 + len), 2 + len, false }, { buf(b, 1), 1, true } };
-	uint8_t *p = at(b, s[0].gpa);
-
-	p[0] = class;
-	p[1] = cmd;
-	memcpy(p + 2, data, len);
-	*(uint8_t *)at(b, s[1].gpa) = 77;
-	chain(&b->q[CTRLQ], s, 2);
-	kick_if_due(&b->q[CTRLQ]);
-	settle(b);
-	reap_all(&b->q[CTRLQ]);
-	return *(uint8_t *)at(b, s[1].gpa);
-}
-
 /*
  * A large frame for a guest that took such: in one piece. The same after the guest turned all offloads off: in
  * segments.
@@ -910,7 +894,7 @@ static void test_offloads_off_while_frames_wait(void **state)
 	assert_int_equal(h.hdr.gso_type, VIRTIO_NET_HDR_GSO_TCPV4);
 	assert_int_equal(h.hdr.gso_size, 1448);
 	assert_int_equal(h.hdr.flags, VIRTIO_NET_HDR_F_NEEDS_CSUM);
-	assert_int_equal(control(&b, VIRTIO_NET_CTRL_GUEST_OFFLOADS, 0, &none, 8), VIRTIO_NET_OK);
+	assert_int_equal(ctrl(&b, VIRTIO_NET_CTRL_GUEST_OFFLOADS, 0, &none, 8), VIRTIO_NET_OK);
 	assert_int_equal(wire_frame(&b, big, len, &m), NET_OK);
 	settle(&b);
 	for (n = 0; (r = receive(&b, back, sizeof(back), &h)) >= 0; n++) {
@@ -953,7 +937,7 @@ static void test_offloads_off_while_one_is_held(void **state)
 		m.gso_size = cut ? 1448 : 0;
 		b.want = 100;
 		assert_int_equal(wire_frame(&b, big, 20000, &m), NET_OK);
-		assert_int_equal(control(&b, VIRTIO_NET_CTRL_GUEST_OFFLOADS, 0, &none, 8), VIRTIO_NET_OK);
+		assert_int_equal(ctrl(&b, VIRTIO_NET_CTRL_GUEST_OFFLOADS, 0, &none, 8), VIRTIO_NET_OK);
 		assert_int_equal(dropped_rx(&b, NET_DROP_OFFLOAD), cut);
 		assert_int_equal(counter_get(&b.nic->rx.held), !cut);
 		expect_balanced(&b);
@@ -990,7 +974,7 @@ enum {
 
 static void mode(struct bench *b, uint8_t cmd, uint8_t on)
 {
-	assert_int_equal(control(b, VIRTIO_NET_CTRL_RX, cmd, &on, 1), VIRTIO_NET_OK);
+	assert_int_equal(ctrl(b, VIRTIO_NET_CTRL_RX, cmd, &on, 1), VIRTIO_NET_OK);
 }
 
 /* The answer to a frame of 60 bytes for `mac`, tagged if vid >= 0. */
@@ -1046,7 +1030,7 @@ static void filter_by_address(struct bench *b)
 	mode(b, ALLUNI, 0x55); /* what is not 0 is true */
 	assert_int_equal(judged(b, OTHER, -1), NET_OK);
 	mode(b, ALLUNI, 0);
-	assert_int_equal(control(b, VIRTIO_NET_CTRL_MAC, 0, &table, sizeof(table)), VIRTIO_NET_OK);
+	assert_int_equal(ctrl(b, VIRTIO_NET_CTRL_MAC, 0, &table, sizeof(table)), VIRTIO_NET_OK);
 	assert_int_equal(judged(b, OTHER, -1), NET_OK);
 	assert_int_equal(judged(b, MULTI, -1), NET_OK);
 	assert_int_equal(judged(b, MULTI2, -1), NET_DROP_FILTER_MAC);
@@ -1067,10 +1051,10 @@ static void filter_by_vlan(struct bench *b)
 
 	assert_int_equal(judged(b, OWN, 100), NET_DROP_FILTER_VLAN);
 	assert_int_equal(judged(b, OWN, 0), NET_OK);
-	assert_int_equal(control(b, VIRTIO_NET_CTRL_VLAN, 0, &vid, 2), VIRTIO_NET_OK);
+	assert_int_equal(ctrl(b, VIRTIO_NET_CTRL_VLAN, 0, &vid, 2), VIRTIO_NET_OK);
 	assert_int_equal(judged(b, OWN, 100), NET_OK);
 	assert_int_equal(judged(b, OWN, 101), NET_DROP_FILTER_VLAN);
-	assert_int_equal(control(b, VIRTIO_NET_CTRL_VLAN, 1, &vid, 2), VIRTIO_NET_OK);
+	assert_int_equal(ctrl(b, VIRTIO_NET_CTRL_VLAN, 1, &vid, 2), VIRTIO_NET_OK);
 	assert_int_equal(judged(b, OWN, 100), NET_DROP_FILTER_VLAN);
 }
 
@@ -1078,7 +1062,7 @@ static void filter_by_another_address(struct bench *b)
 {
 	uint8_t mac[6] = { 2, 2, 2, 2, 2, 2 };
 
-	assert_int_equal(control(b, VIRTIO_NET_CTRL_MAC, 1, mac, 6), VIRTIO_NET_OK);
+	assert_int_equal(ctrl(b, VIRTIO_NET_CTRL_MAC, 1, mac, 6), VIRTIO_NET_OK);
 	assert_int_equal(judged(b, OWN, -1), NET_DROP_FILTER_MAC);
 	assert_int_equal(judged(b, "02:02:02:02:02:02", -1), NET_OK);
 	virtio_config_read(b->v, 0, 6, back);

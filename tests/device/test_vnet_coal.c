@@ -37,35 +37,21 @@ static void pass(uint64_t ns)
 /* A command with `len` bytes of data and a writable part of `room` bytes, all of which comes back. */
 static void command(uint8_t what, const void *data, uint32_t len, uint8_t *result, uint32_t room)
 {
-	struct seg s[2] = { { buf(&b, 2 + len), 2 + len, false }, { buf(&b, room), room, true } };
-
-	memcpy(at(&b, s[0].gpa), (uint8_t[]){ VIRTIO_NET_CTRL_NOTF_COAL, what }, 2);
-	memcpy((uint8_t *)at(&b, s[0].gpa) + 2, data, len);
-	memset(at(&b, s[1].gpa), 77, room);
-	chain(&b.q[CTRLQ], s, 2);
-	kick_if_due(&b.q[CTRLQ]);
-	settle(&b);
-	assert_true(reap(&b.q[CTRLQ], NULL, NULL));
-	assert_false(virtio_get_status(b.v) & VIRTIO_STATUS_NEEDS_RESET);
-	memcpy(result, at(&b, s[1].gpa), room);
+	ctrl_run(&b, &(struct ctrl_cmd){ VIRTIO_NET_CTRL_NOTF_COAL, what, len, data, .room = room }, result);
 }
 
 static uint8_t set_kind(uint8_t what, uint32_t packets, uint32_t usecs)
 {
 	struct vnet_std_coal c = { htole32(packets), htole32(usecs) };
-	uint8_t ack;
 
-	command(what, &c, sizeof(c), &ack, 1);
-	return ack;
+	return ctrl(&b, VIRTIO_NET_CTRL_NOTF_COAL, what, &c, sizeof(c));
 }
 
 static uint8_t set_queue(uint16_t queue, uint32_t packets, uint32_t usecs)
 {
 	struct vnet_std_coal_vq c = { htole16(queue), htole16(0xffff), { htole32(packets), htole32(usecs) } };
-	uint8_t ack;
 
-	command(VIRTIO_NET_CTRL_NOTF_COAL_VQ_SET, &c, sizeof(c), &ack, 1);
-	return ack;
+	return ctrl(&b, VIRTIO_NET_CTRL_NOTF_COAL, VIRTIO_NET_CTRL_NOTF_COAL_VQ_SET, &c, sizeof(c));
 }
 
 static uint8_t get_queue(uint16_t queue, struct vnet_std_coal *is)

@@ -224,16 +224,15 @@ static const struct {
 static void run_commands(uint64_t f)
 {
 	for (unsigned i = 0; i < ARRAY_SIZE(commands); i++) {
-		uint32_t len = 2u + commands[i].len;
-		struct seg s[2] = { { buf(&b, len), len, false }, { buf(&b, 9), 9, true } };
+		const struct ctrl_cmd c = { .class = commands[i].class,
+					    .what = commands[i].what,
+					    .len = commands[i].len,
+					    .data = commands[i].data,
+					    .room = 9 };
+		uint8_t result[9];
 
-		memcpy(at(&b, s[0].gpa), (uint8_t[]){ commands[i].class, commands[i].what }, 2);
-		memcpy((uint8_t *)at(&b, s[0].gpa) + 2, commands[i].data, commands[i].len);
-		chain(&b.q[CTRLQ], s, 2);
-		kick_if_due(&b.q[CTRLQ]);
-		settle(&b);
-		assert_true(reap(&b.q[CTRLQ], NULL, NULL));
-		assert_int_equal(*(uint8_t *)at(&b, s[1].gpa), f & commands[i].need ? VIRTIO_NET_OK : VIRTIO_NET_ERR);
+		ctrl_run(&b, &c, result);
+		assert_int_equal(result[0], f & commands[i].need ? VIRTIO_NET_OK : VIRTIO_NET_ERR);
 	}
 }
 

@@ -61,22 +61,11 @@ static uint32_t rss_bytes(uint8_t *to, const struct config *c)
 
 static uint8_t command(struct bench *b, uint8_t what, const uint8_t *data, uint32_t len)
 {
-	struct seg s[4];
-	uint64_t gpa = buf(b, 2 + len), ack = buf(b, 1);
-	uint32_t cut = 1 + rnd(1 + len); /* in two pieces, anywhere */
+	uint8_t ack;
 
-	memcpy(at(b, gpa), (uint8_t[]){ VIRTIO_NET_CTRL_MQ, what }, 2);
-	memcpy((uint8_t *)at(b, gpa) + 2, data, len);
-	s[0] = (struct seg){ gpa, cut, false };
-	s[1] = (struct seg){ gpa + cut, 2 + len - cut, false };
-	s[2] = (struct seg){ ack, 1, true };
-	*(uint8_t *)at(b, ack) = 77;
-	chain(&b->q[CTRLQ], s, 3);
-	kick_if_due(&b->q[CTRLQ]);
-	settle(b);
-	assert_true(reap(&b->q[CTRLQ], NULL, NULL));
-	assert_false(virtio_get_status(b->v) & VIRTIO_STATUS_NEEDS_RESET);
-	return *(uint8_t *)at(b, ack);
+	/* In two pieces, anywhere. */
+	ctrl_run(b, &(struct ctrl_cmd){ VIRTIO_NET_CTRL_MQ, what, len, data, .cut = 1 + rnd(1 + len) }, &ack);
+	return ack;
 }
 
 static uint8_t configure(struct bench *b, const struct config *c)

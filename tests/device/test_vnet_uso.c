@@ -193,16 +193,8 @@ static void test_to_guest(void **state)
 
 static uint8_t set_offloads(struct bench *b, uint64_t bits)
 {
-	struct seg s[2] = { { buf(b, 10), 10, false }, { buf(b, 1), 1, true } };
-
 	bits = htole64(bits);
-	memcpy(at(b, s[0].gpa), (uint8_t[]){ VIRTIO_NET_CTRL_GUEST_OFFLOADS, 0 }, 2);
-	memcpy((uint8_t *)at(b, s[0].gpa) + 2, &bits, 8);
-	chain(&b->q[CTRLQ], s, 2);
-	kick_if_due(&b->q[CTRLQ]);
-	settle(b);
-	assert_true(reap(&b->q[CTRLQ], NULL, NULL));
-	return *(uint8_t *)at(b, s[1].gpa);
+	return ctrl(b, VIRTIO_NET_CTRL_GUEST_OFFLOADS, VIRTIO_NET_CTRL_GUEST_OFFLOADS_SET, &bits, sizeof(bits));
 }
 
 static void test_control(void **state)
