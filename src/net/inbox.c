@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * See inbox.h. Frames and bytes that were reserved ever are one word, so that one compare-and-swap reserves both; the same
- * two of what was taken out are another, which only the taker writes. Both count on and wrap around at 2^32. A frame that
- * does not fit before the end of the bytes begins at their front, and what it skipped is part of its place.
+ * See inbox.h. Frames and bytes that were reserved ever are one word, so that one compare-and-swap reserves both; the
+ * same two of what was taken out are another, which only the taker writes. Both count on and wrap around at 2^32. A
+ * frame that does not fit before the end of the bytes begins at their front, and what it skipped is part of its place.
  *
- * A slot and its bytes belong to the giver from its swap until `ready` is its ticket plus one, which nobody else writes;
- * then to the taker until `head` has passed them. The ticket of a slot's next use is higher by INBOX_FRAMES, so that
- * what was ready once is not taken for ready again.
+ * A slot and its bytes belong to the giver from its swap until `ready` is its ticket plus one, which nobody else
+ * writes; then to the taker until `head` has passed them. The ticket of a slot's next use is higher by INBOX_FRAMES, so
+ * that what was ready once is not taken for ready again.
  */
 #include "net/inbox.h"
 

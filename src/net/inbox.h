@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * An inbox: frames on their way to another loop. Any loop may give, each frame is copied once; one loop takes them out,
- * in the order in which places were reserved. Bounded in frames and in bytes: what finds no room is the giver's to drop.
- * Nobody waits, and nothing is locked.
+ * in the order in which places were reserved. Bounded in frames and in bytes: what finds no room is the giver's to
+ * drop. Nobody waits, and nothing is locked.
  *
  * Who gives reserves a place, writes the frame to it and says that it is ready; then it tells the taker (loop_post()).
  * A giver that is slow with its frame holds up those behind, who told the taker already; it will be told again.

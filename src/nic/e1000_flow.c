@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * e1000: flow control (8.7.3, 8.7.4), as far as a driver sees frames of it come in: where it has set CTRL.RFCE, as
- * Linux's has, PAUSE frames are counted and end here. They stop nothing: whoever can send a frame to the guest could keep
- * it from sending. None are sent: what the guest has no buffers for waits on the wire.
+ * Linux's has, PAUSE frames are counted and end here. They stop nothing: whoever can send a frame to the guest could
+ * keep it from sending. None are sent: what the guest has no buffers for waits on the wire.
  */
 #include "base/wirefmt.h"
 #include "nic/e1000.h"

@@ -77,8 +77,8 @@ static void on_itr_post(struct post *p)
 void e1000_cause(struct e1000 *e, uint32_t causes)
 {
 	/*
-	 * What was known already changes nothing: the pin is up, or about to be. The exchange is a barrier too: who reads
-	 * the cause from now on sees what was written to the rings before.
+	 * What was known already changes nothing: the pin is up, or about to be. The exchange is a barrier too: who
+	 * reads the cause from now on sees what was written to the rings before.
 	 */
 	if ((atomic_fetch_or(&e->icr, causes) & causes) != causes)
 		update(e);

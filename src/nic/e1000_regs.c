@@ -432,8 +432,8 @@ static const struct region_ops io_ops = { .read = io_read, .write = io_write, .m
 /* ---- tails ---- */
 
 /*
- * Nobody asked to be told of new receive buffers unless the ring was found empty. The flag is looked at behind the store
- * of the value, and set before the value is loaded once more.
+ * Nobody asked to be told of new receive buffers unless the ring was found empty. The flag is looked at behind the
+ * store of the value, and set before the value is loaded once more.
  */
 static void rdt_posted(struct posted_register *r)
 {

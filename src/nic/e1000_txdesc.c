@@ -7,8 +7,8 @@
  * memory and are referred to; headers that are changed (a tag, an IP checksum, everything about segmentation) are
  * copied to host memory first, judged and changed there.
  *
- * The arena of a batch: each frame has two free slots in front of its pieces, one for a vnet header, one for the copy of
- * its headers.
+ * The arena of a batch: each frame has two free slots in front of its pieces, one for a vnet header, one for the copy
+ * of its headers.
  *
  * Checksums and segmentation become metadata of the frame: what the peer cannot do is done in net/offload.
  */
@@ -343,8 +343,8 @@ static enum net_drop check_headers(const struct work *w, const struct e1000_cont
 }
 
 /*
- * The driver's headers are a template for each segment: no length in IP, none in TCP's pseudo header. A frame that is to
- * be cut later has those of the whole.
+ * The driver's headers are a template for each segment: no length in IP, none in TCP's pseudo header. A frame that is
+ * to be cut later has those of the whole.
  */
 static void fill_lengths(struct work *w, const struct e1000_context *c)
 {

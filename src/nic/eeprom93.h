@@ -31,7 +31,10 @@ struct eeprom93 {
 	uint16_t word[EEPROM93_WORDS_MAX];
 	uint8_t address_bits; /* 6: 64 words (93C46); 8: 256 words (93C66) */
 
-	/* The rest is state between edges; values that are out of range do no harm, but only eeprom93_sane() ones occur. */
+	/*
+	 * The rest is state between edges; values that are out of range do no harm, but only eeprom93_sane() ones
+	 * occur.
+	 */
 	bool cs, sk, out; /* the pins as they were last; `out` is DO */
 	bool writable;	  /* by EWEN */
 	uint8_t phase;	  /* enum eeprom93_phase */

@@ -379,8 +379,8 @@ void rtl_tx_refuse(struct rtl8139 *r, enum net_drop why);
 
 /* ---- rtl8139_cplus_tx.c; loop ---- */
 /*
- * Collect frames of a ring into r->tx.batch, as far as RTL_DESCS descriptors go. Returns the descriptors that were dealt
- * with, those of dropped frames too; 0: there is nothing (more).
+ * Collect frames of a ring into r->tx.batch, as far as RTL_DESCS descriptors go. Returns the descriptors that were
+ * dealt with, those of dropped frames too; 0: there is nothing (more).
  */
 unsigned rtl_cplus_collect(struct rtl8139 *r, unsigned ring);
 /* The first n frames of the batch were sent. */

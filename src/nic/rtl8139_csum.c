@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * What a receive descriptor of C+ mode says of a frame's checksums (data sheet, 9.2): which protocol it is, and which of
- * them failed. Headers are judged by a copy.
+ * What a receive descriptor of C+ mode says of a frame's checksums (data sheet, 9.2): which protocol it is, and which
+ * of them failed. Headers are judged by a copy.
  */
 #include "base/csum.h"
 #include "base/iov.h"

@@ -3,8 +3,8 @@
  * Interrupts of rtl8139 (data sheet: ISR, IMR) and its timer (TCTR, TimerInt).
  *
  * Status, mask and pin are changed by the loop and by vCPUs at the same time. After any change of status or mask, who
- * made it drives the pin to what they say and looks again until both agree: whoever drove the pin last saw what is there
- * now.
+ * made it drives the pin to what they say and looks again until both agree: whoever drove the pin last saw what is
+ * there now.
  *
  * The timer counts cycles of a PCI clock of 33 MHz, of the VM's time; its count is never kept, only when it was 0.
  */

@@ -2,11 +2,11 @@
 /*
  * The register file of rtl8139 (data sheet, chapter 5): 256 bytes, the same in I/O and memory space.
  *
- * Registers stand in a table, each with its place, width and what a write may change. An access of any size at any place
- * is that of all registers it touches, from the lowest on; bytes of a register that a write does not touch are what a
- * read would give, but for those that are cleared by ones, where they are zero. What stands nowhere in the table reads
- * as zero: drivers tell these chips from later ones by what is missing (RMS at 0xda, by iPXE's). All handlers run on a
- * vCPU under the control mutex.
+ * Registers stand in a table, each with its place, width and what a write may change. An access of any size at any
+ * place is that of all registers it touches, from the lowest on; bytes of a register that a write does not touch are
+ * what a read would give, but for those that are cleared by ones, where they are zero. What stands nowhere in the table
+ * reads as zero: drivers tell these chips from later ones by what is missing (RMS at 0xda, by iPXE's). All handlers run
+ * on a vCPU under the control mutex.
  *
  * What still costs a vCPU an exit, and why: ISR and IMR must be answered and take effect at once; TSD and TSAD carry
  * values; CAPR too, and CR is asked for BUFE. TPPoll carries none: written with NPQ alone it is a doorbell.

@@ -3,8 +3,8 @@
  * C mode's receive buffer (data sheet: RBSTART, CAPR, CBR, RCR; programming guide, "Packet Reception"): a ring of bytes
  * in which each frame stands behind a header of four bytes, followed by its check sequence, at a multiple of four.
  *
- * The device writes at wp, which CBR shows; the driver has read up to CAPR + 16, whatever it says: taken modulo the size
- * of the ring. Equal means empty, so the ring never becomes full to the last byte.
+ * The device writes at wp, which CBR shows; the driver has read up to CAPR + 16, whatever it says: taken modulo the
+ * size of the ring. Equal means empty, so the ring never becomes full to the last byte.
  *
  *	|....free....|header frame fcs|header frame fcs|....free....|  (WRAP: the rest of an ordinary frame here)
  *	             ^ CAPR + 16                       ^ wp
@@ -13,9 +13,9 @@
  * reading in the middle (Linux's does, at its budget) relies on the next frame to be told of the rest, and here there
  * would be none.
  *
- * A frame that reaches the end of the buffer goes on at its start, or, with WRAP, behind it; then there is one piece, and
- * the start of the buffer is left out. Drivers have between 1530 and 2048 bytes there. What the wire gives is in the
- * buffer before it is judged, so a longer frame must not be shown more than an ordinary one needs.
+ * A frame that reaches the end of the buffer goes on at its start, or, with WRAP, behind it; then there is one piece,
+ * and the start of the buffer is left out. Drivers have between 1530 and 2048 bytes there. What the wire gives is in
+ * the buffer before it is judged, so a longer frame must not be shown more than an ordinary one needs.
  */
 #include <errno.h>
 

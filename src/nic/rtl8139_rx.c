@@ -4,8 +4,8 @@
  *
  * A window is the memory that the driver has for frames now: in C mode the free part of the receive buffer behind the
  * place of the next header, one piece or two; in C+ mode the buffers of as many descriptors as the frame may need. A
- * frame is read straight into it. Behind it stands the spill, host memory, so that a longer frame is seen to be one. Only
- * then is the frame judged, by a copy of its first bytes, and its check sequence and header or status are written.
+ * frame is read straight into it. Behind it stands the spill, host memory, so that a longer frame is seen to be one.
+ * Only then is the frame judged, by a copy of its first bytes, and its check sequence and header or status are written.
  *
  * A frame from which a tag is taken off, or that reaches into the spill, is put together in host memory and written
  * again. A frame shorter than a wire can carry is filled up, wherever it came from: this is the only way in.

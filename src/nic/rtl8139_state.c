@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The state of rtl8139. Frames under way are in the guest's rings, unmarked until they went: a copy finds them there, by
- * the places that its transmitter and receiver have reached. The loop's configuration follows from the registers.
+ * The state of rtl8139. Frames under way are in the guest's rings, unmarked until they went: a copy finds them there,
+ * by the places that its transmitter and receiver have reached. The loop's configuration follows from the registers.
  */
 #include <errno.h>
 

@@ -222,9 +222,9 @@ static void write_mac_on_loop(void *arg)
 }
 
 /*
- * A legacy driver may write the address, at any time, if it has no command for that (5.1.4.3), nor several pairs of queues,
- * which came later. It comes in any pieces: what lies between the first and the last one is no address yet, and matches
- * nothing that anybody sends.
+ * A legacy driver may write the address, at any time, if it has no command for that (5.1.4.3), nor several pairs of
+ * queues, which came later. It comes in any pieces: what lies between the first and the last one is no address yet, and
+ * matches nothing that anybody sends.
  */
 static void vnet_legacy_config_write(struct virtio_device *v, unsigned off, unsigned size, const uint8_t *in)
 {

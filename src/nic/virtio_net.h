@@ -14,8 +14,9 @@
  *	virtio_net_poll.c	queues that are polled
  *	virtio_net_stats.c	device statistics
  *
- * A pair is a receive and a transmit queue with a net client of its own, the peer of one queue of the netdev. A pair belongs to its queues' loop while the device
- * runs; all else but the properties to the first pair's, which serves the control queue too.
+ * A pair is a receive and a transmit queue with a net client of its own, the peer of one queue of the netdev. A pair
+ * belongs to its queues' loop while the device runs; all else but the properties to the first pair's, which serves the
+ * control queue too.
  */
 #ifndef NIC_VIRTIO_NET_H
 #define NIC_VIRTIO_NET_H
@@ -285,8 +286,8 @@ static inline void vnet_copy(void *to, const void *guest, size_t n)
  */
 unsigned vnet_hdr_len(uint64_t features);
 /*
- * Which offloads the guest takes, of the VIRTIO_NET_F_GUEST_* bits in `features` (5.1.6.5.6 uses the same bits). A guest
- * that takes UDP segmentation of one version of IP only takes none: taps know both or none.
+ * Which offloads the guest takes, of the VIRTIO_NET_F_GUEST_* bits in `features` (5.1.6.5.8 uses the same bits). A
+ * guest that takes UDP segmentation of one version of IP only takes none: taps know both or none.
  */
 uint32_t vnet_guest_offloads(uint64_t features);
 /* The guest broke a rule on queue vq: the device stands still, what it held is dropped. */
@@ -318,8 +319,8 @@ unsigned vnet_rx_hash(struct vnet_pair *p, size_t len, uint32_t *value);
 void vnet_rx_read(struct vnet_pair *p, void *to, size_t len);
 
 /*
- * Ask the driver to announce its addresses on the link (5.1.6.5.4), if it said that it can. Any thread. What is asked is
- * forgotten when the driver has acknowledged it, or at a reset.
+ * Ask the driver to announce its addresses on the link (5.1.6.5.4), if it said that it can. Any thread. What is asked
+ * is forgotten when the driver has acknowledged it, or at a reset.
  */
 void virtio_net_announce(struct virtio_net *n);
 
@@ -349,8 +350,8 @@ void vnet_poll_stop(struct vnet_pair *p); /* no ring is looked at any more */
 bool vnet_poll_more(struct vnet_pair *p, bool tx);
 
 /*
- * All that was found in the queue has been dealt with. True: there is more. False: when there is, the driver kicks, or the
- * loop comes by to look; or the queue broke.
+ * All that was found in the queue has been dealt with. True: there is more. False: when there is, the driver kicks, or
+ * the loop comes by to look; or the queue broke.
  */
 static inline bool vnet_more(struct vnet_pair *p, bool tx)
 {

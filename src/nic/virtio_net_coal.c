@@ -3,12 +3,12 @@
  * virtio-net: notification coalescing (virtio 1.3, 5.1.6.5.9; NOTF_COAL, VQ_NOTF_COAL).
  *
  * The used index is published as ever, a driver that polls sees no difference: only the call waits. At each publish the
- * ring says whether the driver wants to hear of it; if so a call is owed. It is sent when max_packets frames have passed,
- * or max_usecs after the first of them; and at once if either is 0. While nothing is configured, which is one load, none
- * of this is in the way.
+ * ring says whether the driver wants to hear of it; if so a call is owed. It is sent when max_packets frames have
+ * passed, or max_usecs after the first of them; and at once if either is 0. While nothing is configured, which is one
+ * load, none of this is in the way.
  *
- * The parameters are written by the loop of the control queue and read by the queue's: one word, and a post that has the
- * queue's loop look at them. All else is the queue's loop's. A stop keeps what is owed, a reset forgets it.
+ * The parameters are written by the loop of the control queue and read by the queue's: one word, and a post that has
+ * the queue's loop look at them. All else is the queue's loop's. A stop keeps what is owed, a reset forgets it.
  */
 #include "nic/virtio_net_ctrl.h"
 

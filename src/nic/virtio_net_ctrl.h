@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * A command of virtio-net's control queue while it is carried out (virtio 1.4, 5.1.6.5): what is left to read of it, and
- * where its answer goes. virtio_net_ctrl.c makes one, others carry some classes out. All of it on the loop.
+ * A command of virtio-net's control queue while it is carried out (virtio 1.4, 5.1.6.5): what is left to read of it,
+ * and where its answer goes. virtio_net_ctrl.c makes one, others carry some classes out. All of it on the loop.
  */
 #ifndef NIC_VIRTIO_NET_CTRL_H
 #define NIC_VIRTIO_NET_CTRL_H
@@ -34,7 +34,7 @@ static inline bool vnet_cmd_get_all(struct vnet_cmd *c, void *to, size_t n)
 	return c->left == n && vnet_cmd_get(c, to, n);
 }
 
-/* Append to the result; what there is no room for is left out (5.1.6.5.8: "only up to the valid bytes"). */
+/* Append to the result; what there is no room for is left out (5.1.6.5: "only up to the valid bytes"). */
 static inline void vnet_cmd_put(struct vnet_cmd *c, const void *from, size_t n)
 {
 	n = iov_put(&c->out, from, MIN(n, c->room));

@@ -3,11 +3,11 @@
  * virtio-net: calls for sent frames that are put off.
  *
  * A driver asks to be called when a frame has been sent, so that it can free it. In a conversation, one frame there and
- * one back, it comes by that itself: Linux frees what was sent before it sends the next frame, and when it receives one.
- * The call then is an interrupt for nothing, and costs more than all else that the device does for the frame. So in a
- * conversation the used index is published as ever, but the question whether the driver wants to hear of it is put
- * before the next frame is sent, or when a time is over. With the event index the driver has mostly moved on by then, and
- * no call is due. Without it there is no telling, and nothing is put off.
+ * one back, it comes by that itself: Linux frees what was sent before it sends the next frame, and when it receives
+ * one. The call then is an interrupt for nothing, and costs more than all else that the device does for the frame. So
+ * in a conversation the used index is published as ever, but the question whether the driver wants to hear of it is put
+ * before the next frame is sent, or when a time is over. With the event index the driver has mostly moved on by then,
+ * and no call is due. Without it there is no telling, and nothing is put off.
  *
  * A frame that was sent alone leaves the ring empty, so nobody waits for room in it. What the driver does with a frame
  * that it frees (a socket's room for more) waits for that time at most. A driver that has said itself how long calls of

@@ -2,15 +2,15 @@
 /*
  * virtio-net: queues that are polled (poll-us, or the thread's poll-max-ns).
  *
- * While the loop has something to do, or polls for it (loop/poll.h), it looks in each turn whether the driver has posted
- * something; so the driver need not kick, and a guest does not exit for it. When the loop is about to sleep the driver is
- * asked for a kick, and the ring looked at once more: the order of the two, with the barrier between them
+ * While the loop has something to do, or polls for it (loop/poll.h), it looks in each turn whether the driver has
+ * posted something; so the driver need not kick, and a guest does not exit for it. When the loop is about to sleep the
+ * driver is asked for a kick, and the ring looked at once more: the order of the two, with the barrier between them
  * (virtq_kick_enable), makes that nothing waits unseen. A loop that wakes because of something else and will not poll
  * leaves it at that: the kick that was asked for stands. If it is going to poll, it is revoked.
  *
  * Receiving concerns this only when the ring ran out of buffers while the peer has frames: else nobody waits for kicks
- * there. A frame that is held for want of buffers waits for one in the ordinary way. With tx=timer frames wait on purpose,
- * from a kick on: then nothing is polled.
+ * there. A frame that is held for want of buffers waits for one in the ordinary way. With tx=timer frames wait on
+ * purpose, from a kick on: then nothing is polled.
  *
  * A pair is polled between start and stop, and not once the device broke.
  */

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * virtio-net: receive-side scaling and hash report (virtio 1.2, 5.1.6.4.3, 5.1.6.5.6, 5.1.6.5.7). The hash is net/rss.h's;
- * here are the commands that configure it, and which pair of queues a frame goes to by it.
+ * virtio-net: receive-side scaling and hash report (virtio 1.2, 5.1.6.4.3, 5.1.6.5.6, 5.1.6.5.7). The hash is
+ * net/rss.h's; here are the commands that configure it, and which pair of queues a frame goes to by it.
  *
- * MQ_RSS_CONFIG and MQ_HASH_CONFIG have the same beginning and end. All of a command is found good before anything of it
- * is in force.
+ * MQ_RSS_CONFIG and MQ_HASH_CONFIG have the same beginning and end. All of a command is found good before anything of
+ * it is in force.
  */
 #include "nic/virtio_net_ctrl.h"
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * virtio-net: device statistics (virtio 1.4, 5.1.6.5.10): the accounts of the net clients and the counters of the queues,
- * as the driver asks for them. Basic statistics of each receive and transmit queue, and those of the control queue. They
- * count from when the device was made, resets or not.
+ * virtio-net: device statistics (virtio 1.4, 5.1.6.5, "Device Statistics"): the accounts of the net clients and the
+ * counters of the queues, as the driver asks for them. Basic statistics of each receive and transmit queue, and those
+ * of the control queue. They count from when the device was made, resets or not.
  */
 #include "nic/virtio_net_ctrl.h"
 

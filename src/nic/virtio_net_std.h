@@ -61,7 +61,7 @@
 #define VIRTIO_NET_CTRL_STATS_GET   1
 #endif
 
-/* Coalescing of one kind of queue, and of one queue (5.1.6.5.7). */
+/* Coalescing of one kind of queue, and of one queue (1.3, 5.1.6.5.9). */
 struct vnet_std_coal {
 	__le32 max_packets;
 	__le32 max_usecs;
@@ -73,7 +73,7 @@ struct vnet_std_coal_vq {
 	struct vnet_std_coal coal;
 };
 
-/* Statistics (5.1.6.5.8): their types as bits, and a reply's header. */
+/* Statistics (1.4, 5.1.6.5, "Device Statistics"): their types as bits, and a reply's header. */
 enum {
 	VNET_STATS_RX_BASIC = 0,
 	VNET_STATS_RX_CSUM = 1,

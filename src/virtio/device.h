@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * The virtio device core (virtio 1.2, chapter 2): status machine, feature negotiation, queues, config space, ISR. A
- * transport (virtio_pci.h) sits in front of it and calls in from vCPU threads under the control mutex of the proxy; a
- * device type (virtio-net) stands behind it.
+ * transport (virtio_pci.h, virtio_mmio.h) sits in front of it and calls in from vCPU threads under the control mutex of
+ * the proxy; a device type (virtio-net) stands behind it.
  *
  * Lanes. Each queue has a loop; those of one loop are a lane, which that loop serves, starts and stops, whatever the
  * other lanes do. A lane's state is its loop's. What concerns the device as a whole (features, status, ISR) changes
@@ -16,8 +16,8 @@
  *
  * Legacy drivers (the sections called "Legacy Interface"). They know 32 features and no FEATURES_OK, give a ring as one
  * address, and may use a queue before they set DRIVER_OK, or never set it. A transport that offers the legacy interface
- * passes what comes through it to the virtio_legacy_*() functions. Whose the device is, is decided when it starts: it is
- * a legacy driver's if FEATURES_OK is not set then, and what the driver wrote is cut down to what it may have.
+ * passes what comes through it to the virtio_legacy_*() functions. Whose the device is, is decided when it starts: it
+ * is a legacy driver's if FEATURES_OK is not set then, and what the driver wrote is cut down to what it may have.
  */
 #ifndef VIRTIO_DEVICE_H
 #define VIRTIO_DEVICE_H
@@ -29,7 +29,9 @@
 #include "virtio/ring.h"
 
 #define VIRTIO_STATUS_NEEDS_RESET 0x40
-/* Offered by the legacy interface; a driver that takes it takes all that it sees, and understands little of it (6.3). */
+/*
+ * Offered by the legacy interface; a driver that takes it takes all that it sees, and understands little of it (6.3).
+ */
 #define VIRTIO_F_BAD_FEATURE	  30
 
 /* Not in the kernel's headers of Debian 12 (virtio 1.2, chapter 6). */
@@ -121,7 +123,9 @@ struct virtio_device_class {
 	void (*config_write)(struct virtio_device *v, unsigned off, unsigned size, const uint8_t *in);
 	/* The same by the legacy interface; NULL: there is no difference. */
 	void (*legacy_config_write)(struct virtio_device *v, unsigned off, unsigned size, const uint8_t *in);
-	/* The driver is ready: its features are final. On v->loop, before the first lane starts; NULL: nothing to do. */
+	/*
+	 * The driver is ready: its features are final. On v->loop, before the first lane starts; NULL: nothing to do.
+	 */
 	void (*ready)(struct virtio_device *v);
 	/*
 	 * On the lane's loop, for its queues. start: those that are enabled run already, and each is kicked once after.
@@ -132,9 +136,9 @@ struct virtio_device_class {
 	void (*stop)(struct virtio_device *v, struct virtio_lane *l);
 	void (*kick)(struct virtio_device *v, struct virtio_queue *vq); /* on the queue's loop */
 	/*
-	 * One queue is reset (2.6.1), whether its lane runs or not: drop what is held of it, begin nothing with it. Later
-	 * it runs again, with rings of another size and place maybe, and is kicked once after; if that is while the lane
-	 * stands still there is only the lane's start. On the queue's loop; NULL: nothing to do.
+	 * One queue is reset (2.6.1), whether its lane runs or not: drop what is held of it, begin nothing with it.
+	 * Later it runs again, with rings of another size and place maybe, and is kicked once after; if that is while
+	 * the lane stands still there is only the lane's start. On the queue's loop; NULL: nothing to do.
 	 */
 	void (*queue_reset)(struct virtio_device *v, struct virtio_queue *vq);
 	void (*queue_start)(struct virtio_device *v, struct virtio_queue *vq);
@@ -205,8 +209,8 @@ void virtio_ack_isr(struct virtio_device *v, uint8_t bits); /* clears these; lik
 void virtio_config_read(struct virtio_device *v, unsigned off, unsigned size, uint8_t *out); /* beyond the end: 0 */
 void virtio_config_write(struct virtio_device *v, unsigned off, unsigned size, const uint8_t *in);
 /*
- * Enable a configured queue (queue_enable = 1). Refused (and the device broken) if virtq_check() fails. While the device
- * runs only a queue that was reset alone is enabled; it runs when this returns.
+ * Enable a configured queue (queue_enable = 1). Refused (and the device broken) if virtq_check() fails. While the
+ * device runs only a queue that was reset alone is enabled; it runs when this returns.
  */
 void virtio_queue_enable(struct virtio_device *v, unsigned index);
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Virtqueues, device side (virtio 1.2, chapters 2.7 and 2.8): split rings in ring_split.c, packed ones in ring_packed.c,
- * what they share in ring.c and ring_chain.h.
+ * Virtqueues, device side (virtio 1.2, chapters 2.7 and 2.8): split rings in ring_split.c, packed ones in
+ * ring_packed.c, what they share in ring.c and ring_chain.h.
  *
  * The driver's memory is hostile: each index, ring entry and descriptor is read once into a local copy, the copy is
  * checked, and only the copy is used. What breaks a rule breaks the queue (virtq_break): nothing of it is touched until
@@ -67,7 +67,9 @@ enum virtq_fault {
 
 const char *virtq_fault_text(enum virtq_fault f);
 
-/* What serves a queue. A switch on it is the only thing that a call of the data path costs for there being two kinds. */
+/*
+ * What serves a queue. A switch on it is the only thing that a call of the data path costs for there being two kinds.
+ */
 enum virtq_mode {
 	VIRTQ_OFF, /* not running, or broken */
 	VIRTQ_SPLIT,
@@ -80,9 +82,9 @@ struct virtq_features {
 };
 
 /*
- * Where a queue is, while nothing of it is in flight: the next entry to take and the next to fill. With a split ring both
- * are indices modulo 2^16; with a packed one bits 0 to 14 are a place in the ring and bit 15 is the wrap counter. So they
- * are the halves of vhost's VRING_BASE, avail in the lower one.
+ * Where a queue is, while nothing of it is in flight: the next entry to take and the next to fill. With a split ring
+ * both are indices modulo 2^16; with a packed one bits 0 to 14 are a place in the ring and bit 15 is the wrap counter.
+ * So they are the halves of vhost's VRING_BASE, avail in the lower one.
  */
 struct virtq_base {
 	uint16_t avail, used;
@@ -160,8 +162,8 @@ int virtq_start(struct virtq *q, struct dma *dma, const struct virtq_features *f
 void virtq_stop(struct virtq *q); /* forgets what is in flight */
 
 /*
- * Size, alignment and range of a configuration, before it is enabled: 0 or -EINVAL. A packed ring has any size from 1 on,
- * a split one a power of two. Any thread.
+ * Size, alignment and range of a configuration, before it is enabled: 0 or -EINVAL. A packed ring has any size from 1
+ * on, a split one a power of two. Any thread.
  */
 int virtq_check(const struct virtq *q, const struct dma *dma, bool packed) __must_check;
 
@@ -237,7 +239,7 @@ static inline void virtq_publish_quietly(struct virtq *q)
 
 /*
  * Is the driver to be called for what was published since this was last asked? By what it wants now (event index or
- * flags; 2.7.7, 2.7.8, 2.8.10): it may have come by meanwhile, and look for later ones.
+ * flags; 2.7.7, 2.8.10): it may have come by meanwhile, and look for later ones.
  */
 static inline __must_check bool virtq_ask(struct virtq *q)
 {

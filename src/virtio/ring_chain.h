@@ -23,7 +23,9 @@ static inline uint16_t guest_u16(const uint16_t *p)
 	return le16toh(v);
 }
 
-/* A descriptor as two loads. Those of a packed ring have the id in the place of the flags, and these in that of `next`. */
+/*
+ * A descriptor as two loads. Those of a packed ring have the id in the place of the flags, and these in that of `next`.
+ */
 static inline struct vring_desc guest_desc(const struct vring_desc *table, unsigned i)
 {
 	const unaligned_u64 *p = (const unaligned_u64 *)((const uint8_t *)table + i * sizeof(*table));
@@ -41,7 +43,9 @@ static __attribute__((cold, noinline)) int broken(struct virtq *q, enum virtq_fa
 	return -EPROTO;
 }
 
-/* The table that an indirect descriptor names, and in *n its entries; NULL if the descriptor is bad (2.7.5.3, 2.8.7). */
+/*
+ * The table that an indirect descriptor names, and in *n its entries; NULL if the descriptor is bad (2.7.5.3, 2.8.7).
+ */
 static inline const struct vring_desc *indirect_table(struct virtq *q, const struct vring_desc *d, unsigned *n)
 {
 	if (unlikely(!q->indirect || (d->flags & VRING_DESC_F_NEXT) || d->len % sizeof(*d) || d->len == 0 ||

@@ -14,16 +14,16 @@
  * Used descriptors. A chain of n descriptors is used by one of them, and the next one is written n places further on,
  * so for each id in flight its n is kept (span). All used descriptors of a batch but the first are written at once; the
  * first one's second word, which has length, id and flags, is stored by the publish, with release: the driver looks at
- * that place and at no other, so nothing of the batch is seen before all of it is (2.8.9 wants that of a frame in several
- * buffers).
+ * that place and at no other, so nothing of the batch is seen before all of it is (2.8.9 wants that of a frame in
+ * several buffers).
  *
  * A ring cannot be overtaken. The descriptors in flight are counted: the driver has none left to make available once
  * that many are the ring, and a chain may not reach beyond those that are left. Whatever flags say, there is always an
  * end, and whether something is there costs one load.
  *
- * Barriers are as in ring_split.c: flags are loaded with acquire and stored with release, and between the store of flags
- * and the load of the driver's event suppression, as between the store of ours and the load of flags, there is a full
- * barrier. An event suppression structure is one word, read and written by one access.
+ * Barriers are as in ring_split.c: flags are loaded with acquire and stored with release, and between the store of
+ * flags and the load of the driver's event suppression, as between the store of ours and the load of flags, there is a
+ * full barrier. An event suppression structure is one word, read and written by one access.
  */
 #include "virtio/ring_chain.h"
 

@@ -91,9 +91,9 @@ static bool look(struct virtq *q)
 }
 
 /*
- * Walk the chain from descriptor `head` on, which is `d`. The bound is a count: a table of n entries has no chain of more than n, so
- * whatever a loop looks like, it is left after n steps. The count starts anew in an indirect table, once: that it is
- * one cannot be told from its address, as the driver may name the queue's own descriptors.
+ * Walk the chain from descriptor `head` on, which is `d`. The bound is a count: a table of n entries has no chain of
+ * more than n, so whatever a loop looks like, it is left after n steps. The count starts anew in an indirect table,
+ * once: that it is one cannot be told from its address, as the driver may name the queue's own descriptors.
  */
 static __attribute__((noinline)) int walk(struct virtq *q, struct vring_desc d, unsigned head, struct iovec *iov,
 					  unsigned max, struct vchain *c)
@@ -207,8 +207,8 @@ static bool ran_empty(struct virtq *q)
 }
 
 /*
- * Does the driver want to hear of the entries from `old` on? (2.7.10; without the event index 2.7.7; of an empty ring,
- * whatever it suppresses, by NOTIFY_ON_EMPTY: 6.3)
+ * Does the driver want to hear of the entries from `old` on? (2.7.7; of an empty ring, whatever it suppresses, by
+ * NOTIFY_ON_EMPTY: 6.3)
  */
 static bool wants_call(struct virtq *q, uint16_t old)
 {

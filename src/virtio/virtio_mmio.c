@@ -235,7 +235,10 @@ static void ring_write(struct virtio_mmio *m, struct virtq *q, unsigned off, uin
 	}
 }
 
-/* What configures a queue is frozen once it is ready, and for all that were not reset alone once the device has started. */
+/*
+ * What configures a queue is frozen once it is ready, and for all that were not reset alone once the device has
+ * started.
+ */
 static void queue_write(struct virtio_mmio *m, unsigned off, uint32_t value)
 {
 	struct virtq *q = selected(m);
@@ -287,7 +290,9 @@ static void status_write(struct virtio_mmio *m, uint8_t value)
 		set_doorbells(m, true);
 }
 
-/* With NOTIFICATION_DATA the number is the lower half (4.2.3.3); such kicks are no doorbells, as their value matters. */
+/*
+ * With NOTIFICATION_DATA the number is the lower half (4.2.3.3); such kicks are no doorbells, as their value matters.
+ */
 static void notify(struct virtio_mmio *m, uint32_t value)
 {
 	uint32_t index = virtio_has(m->vdev, VIRTIO_F_NOTIFICATION_DATA) ? (uint16_t)value : value;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The PCI transport of virtio: its life, and the modern registers. See virtio_pci.h; virtio_pci_legacy.c has the others.
+ * The PCI transport of virtio: its life, and the modern registers. See virtio_pci.h; virtio_pci_legacy.c has the
+ * others.
  *
  * Registers are reached by vCPUs under the control mutex of the PCI device. An access counts if it is of a field's
  * width at the field's place; any other reads as 0, writes nothing and is counted. What configures a queue is frozen

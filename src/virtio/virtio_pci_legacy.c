@@ -228,8 +228,8 @@ static void register_write(struct virtio_pci *vp, uint64_t off, unsigned size, u
 }
 
 /*
- * Drivers before Linux 2.6.34 do not turn bus mastering on, and expect the device to work. It is turned on for them when
- * they say that they are there; whoever turns it off later means it.
+ * Drivers before Linux 2.6.34 do not turn bus mastering on, and expect the device to work. It is turned on for them
+ * when they say that they are there; whoever turns it off later means it.
  */
 static void master_for_old_drivers(struct virtio_pci *vp)
 {
