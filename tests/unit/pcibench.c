@@ -304,6 +304,17 @@ void bench_assign(struct bench *b)
 
 /* ---- what a guest does ---- */
 
+void bench_settle(struct bench *b)
+{
+	while (loop_turn(b->loop))
+		;
+}
+
+void *bench_ram(struct bench *b, uint64_t gpa)
+{
+	return ram_ptr(&b->ram, gpa, 1);
+}
+
 uint64_t bench_read(struct bench *b, uint64_t addr, unsigned size)
 {
 	uint64_t v = 0;

@@ -70,6 +70,9 @@ struct pci_device *bench_add(const char *text);
 const char *bench_add_fails(const char *text);
 void bench_assign(struct bench *b);
 
+/* Turns of the loop, if it has no thread, until there is nothing to do. */
+void bench_settle(struct bench *b);
+void *bench_ram(struct bench *b, uint64_t gpa);
 uint64_t bench_read(struct bench *b, uint64_t addr, unsigned size);
 void bench_write(struct bench *b, uint64_t addr, uint64_t value, unsigned size);
 /* Config space of a device, through ECAM. */

@@ -3,8 +3,7 @@
  * The memory mapped transport of virtio, from the guest's side: a small driver for both versions of its registers, and
  * what no driver should do.
  */
-#include "copier.h"
-#include "pcibench.h"
+#include "rings.h"
 
 #include <linux/virtio_mmio.h>
 
@@ -22,7 +21,7 @@ struct driver {
 	struct virtio_mmio *m;
 	struct copier *dev;
 	bool legacy;
-	uint16_t avail[QUEUES];
+	struct rings rings;
 };
 
 static struct driver g;
@@ -44,30 +43,6 @@ static uint64_t refused(void)
 	return counter_get(&g.m->region.refused);
 }
 
-static void settle(void)
-{
-	while (loop_turn(b->loop))
-		;
-}
-
-#define RING_USED 0x1000
-#define BUFFERS	  0x4000
-
-static uint64_t queue_gpa(unsigned q)
-{
-	return 0x10000 * (q + 1);
-}
-
-static void *ram_at(uint64_t gpa)
-{
-	return ram_ptr(&b->ram, gpa, 1);
-}
-
-static uint64_t avail_gpa(unsigned q)
-{
-	return queue_gpa(q) + sizeof(struct vring_desc) * QSIZE;
-}
-
 static void set_address(unsigned reg, uint64_t v)
 {
 	set(reg, (uint32_t)v);
@@ -86,7 +61,7 @@ static void place(unsigned q)
 	}
 	assert_int_equal(get(VIRTIO_MMIO_QUEUE_READY), 0);
 	set_address(VIRTIO_MMIO_QUEUE_DESC_LOW, queue_gpa(q));
-	set_address(VIRTIO_MMIO_QUEUE_AVAIL_LOW, avail_gpa(q));
+	set_address(VIRTIO_MMIO_QUEUE_AVAIL_LOW, queue_gpa(q) + RING_AVAIL);
 	set_address(VIRTIO_MMIO_QUEUE_USED_LOW, queue_gpa(q) + RING_USED);
 	set(VIRTIO_MMIO_QUEUE_READY, 1);
 	assert_int_equal(get(VIRTIO_MMIO_QUEUE_READY), 1);
@@ -94,8 +69,7 @@ static void place(unsigned q)
 
 static void queue_setup(unsigned q)
 {
-	memset(ram_at(queue_gpa(q)), 0, 0x10000);
-	g.avail[q] = 0;
+	rings_clear(&g.rings, q);
 	set(VIRTIO_MMIO_QUEUE_SEL, q);
 	assert_int_equal(get(VIRTIO_MMIO_QUEUE_NUM_MAX), QSIZE);
 	place(q);
@@ -143,40 +117,14 @@ static void bring_up(void)
 	driver_ok();
 }
 
-static void post(unsigned q, uint64_t value)
-{
-	struct vring_desc *desc = ram_at(queue_gpa(q));
-	uint16_t *avail = ram_at(avail_gpa(q)), n = g.avail[q]++, head = n * 2 % QSIZE;
-	uint64_t buf = queue_gpa(q) + BUFFERS + head * 16;
-
-	*(uint64_t *)ram_at(buf) = value;
-	*(uint64_t *)ram_at(buf + 8) = 0;
-	desc[head] = (struct vring_desc){ .addr = buf, .len = 8, .flags = VRING_DESC_F_NEXT, .next = head + 1 };
-	desc[head + 1] = (struct vring_desc){ .addr = buf + 8, .len = 8, .flags = VRING_DESC_F_WRITE };
-	avail[2 + n % QSIZE] = head;
-	__atomic_store_n(&avail[1], g.avail[q], __ATOMIC_SEQ_CST);
-}
-
 static void kick(uint32_t q)
 {
 	set(VIRTIO_MMIO_QUEUE_NOTIFY, q);
 }
 
-static uint16_t used_idx(unsigned q)
-{
-	return __atomic_load_n((uint16_t *)ram_at(queue_gpa(q) + RING_USED + 2), __ATOMIC_SEQ_CST);
-}
-
 static void works(unsigned q)
 {
-	uint64_t value = 0x1122334455667788 + q + g.avail[q];
-	uint16_t head = g.avail[q] * 2 % QSIZE;
-
-	post(q, value);
-	kick(q);
-	settle();
-	assert_int_equal(used_idx(q), g.avail[q]);
-	assert_true(*(uint64_t *)ram_at(queue_gpa(q) + BUFFERS + head * 16 + 8) == value);
+	rings_work(&g.rings, q, kick);
 }
 
 static void all_work(void)
@@ -241,7 +189,7 @@ static struct copier *plug(struct virtio_mmio *m)
 static void start(struct setting s)
 {
 	bench_init(b, types, false);
-	g = (struct driver){ .m = transport(0, s), .legacy = s.legacy };
+	g = (struct driver){ .m = transport(0, s), .legacy = s.legacy, .rings.b = b };
 	g.dev = plug(g.m);
 	set(VIRTIO_MMIO_GUEST_PAGE_SIZE, PAGE);
 }
@@ -328,7 +276,7 @@ static void interrupts(void)
 		assert_int_equal(get(VIRTIO_MMIO_INTERRUPT_STATUS), 0);
 	}
 	virtio_config_changed(&g.dev->v);
-	settle();
+	bench_settle(b);
 	works(0);
 	assert_int_equal(get(VIRTIO_MMIO_INTERRUPT_STATUS), 3);
 	set(VIRTIO_MMIO_INTERRUPT_ACK, 1);
@@ -446,7 +394,7 @@ static void numbers_of_old(void **state)
 	all_work();
 	/* Small pages and alignments. */
 	negotiate();
-	memset(ram_at(queue_gpa(0)), 0, 0x10000);
+	memset(bench_ram(b, queue_gpa(0)), 0, 0x10000);
 	set(VIRTIO_MMIO_GUEST_PAGE_SIZE, 64);
 	set(VIRTIO_MMIO_QUEUE_SEL, 0);
 	set(VIRTIO_MMIO_QUEUE_NUM, 4);
@@ -466,10 +414,10 @@ static void queue_taken_away(void)
 	set(VIRTIO_MMIO_QUEUE_SEL, 1);
 	set(g.legacy ? VIRTIO_MMIO_QUEUE_PFN : VIRTIO_MMIO_QUEUE_READY, 0);
 	assert_int_equal(get(g.legacy ? VIRTIO_MMIO_QUEUE_PFN : VIRTIO_MMIO_QUEUE_READY), 0);
-	post(1, 5);
+	rings_post(&g.rings, 1, 5);
 	kick(1);
-	settle();
-	assert_int_equal(used_idx(1), (uint16_t)(g.avail[1] - 1));
+	bench_settle(b);
+	assert_int_equal(rings_used(&g.rings, 1), (uint16_t)(g.rings.avail[1] - 1));
 	works(0);
 	works(2);
 	bring_up();
@@ -500,7 +448,7 @@ static void out_of_range(void)
 			for (unsigned reg = VIRTIO_MMIO_QUEUE_NUM; reg <= VIRTIO_MMIO_QUEUE_READY; reg += 4)
 				set(reg, 1);
 		}
-		settle();
+		bench_settle(b);
 		bring_up();
 		all_work();
 	}
@@ -534,7 +482,7 @@ static void ring_sizes(void)
 		}
 		assert_true(atomic_load(&g.dev->v.broken));
 		kick(0);
-		settle();
+		bench_settle(b);
 	}
 	bring_up();
 	all_work();
@@ -643,9 +591,9 @@ static void anything(void)
 		else
 			set(off, seed >> 20 & 1 ? seed >> 4 & 0x3f : seed * 31);
 		if (i % 64 == 0)
-			settle();
+			bench_settle(b);
 	}
-	memset(ram_at(0), 0, BENCH_RAM);
+	memset(bench_ram(b, 0), 0, BENCH_RAM);
 	set(VIRTIO_MMIO_GUEST_PAGE_SIZE, PAGE);
 	bring_up();
 	all_work();

@@ -3,8 +3,7 @@
  * The PCI transport of virtio, from the guest's side: a small driver sets up a virtio device that copies what it is
  * given from the readable to the writable part of each chain.
  */
-#include "copier.h"
-#include "pcibench.h"
+#include "rings.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -43,7 +42,7 @@ struct driver {
 	struct copier *dev;
 	uint64_t common, isr, config, notify, msix;
 	uint32_t mult;
-	uint16_t avail[QUEUES], used[QUEUES]; /* how far it is */
+	struct rings rings;
 };
 
 static struct driver g;
@@ -79,7 +78,7 @@ static void find_structures(void)
 
 static void probe(struct pci_device *p)
 {
-	g = (struct driver){ .p = p, .dev = to_copier(to_virtio_pci(p)->vdev) };
+	g = (struct driver){ .p = p, .dev = to_copier(to_virtio_pci(p)->vdev), .rings.b = b };
 	find_structures();
 	cfg_write(b, p, PCI_COMMAND, PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER, 2);
 }
@@ -104,27 +103,6 @@ static void set_status(uint8_t v)
 	set(VIRTIO_PCI_COMMON_STATUS, v, 1);
 }
 
-static void settle(void)
-{
-	while (loop_turn(b->loop))
-		;
-}
-
-/* Each queue has 64 KiB of RAM: descriptors, the two rings, then buffers. */
-static uint64_t queue_gpa(unsigned q)
-{
-	return 0x10000 * (q + 1);
-}
-
-#define RING_AVAIL 0x1000
-#define RING_USED  0x2000
-#define BUFFERS	   0x4000
-
-static void *ram_at(uint64_t gpa)
-{
-	return ram_ptr(&b->ram, gpa, 1);
-}
-
 static void set_address(unsigned reg, uint64_t v)
 {
 	set(reg, (uint32_t)v, 4);
@@ -133,8 +111,7 @@ static void set_address(unsigned reg, uint64_t v)
 
 static void queue_setup(unsigned q)
 {
-	memset(ram_at(queue_gpa(q)), 0, 0x10000);
-	g.avail[q] = g.used[q] = 0;
+	rings_clear(&g.rings, q);
 	set(VIRTIO_PCI_COMMON_Q_SELECT, q, 2);
 	assert_int_equal(get(VIRTIO_PCI_COMMON_Q_SIZE, 2), QSIZE);
 	set_address(VIRTIO_PCI_COMMON_Q_DESCLO, queue_gpa(q));
@@ -191,50 +168,14 @@ static void bring_up(bool msix)
 	driver_ok();
 }
 
-/* Post one chain: 8 bytes to be copied. */
-static void post(unsigned q, uint64_t value)
-{
-	struct vring_desc *desc = ram_at(queue_gpa(q));
-	uint16_t *avail = ram_at(queue_gpa(q) + RING_AVAIL), n = g.avail[q]++, head = n * 2 % QSIZE;
-	uint64_t buf = queue_gpa(q) + BUFFERS + head * 16;
-
-	*(uint64_t *)ram_at(buf) = value;
-	*(uint64_t *)ram_at(buf + 8) = 0;
-	desc[head] = (struct vring_desc){ .addr = buf, .len = 8, .flags = VRING_DESC_F_NEXT, .next = head + 1 };
-	desc[head + 1] = (struct vring_desc){ .addr = buf + 8, .len = 8, .flags = VRING_DESC_F_WRITE };
-	avail[2 + n % QSIZE] = head;
-	__atomic_store_n(&avail[1], g.avail[q], __ATOMIC_SEQ_CST);
-}
-
 static void kick(unsigned q)
 {
 	bench_write(b, g.notify + (uint64_t)q * g.mult, q, 2);
 }
 
-static uint16_t used_idx(unsigned q)
-{
-	return __atomic_load_n((uint16_t *)ram_at(queue_gpa(q) + RING_USED + 2), __ATOMIC_SEQ_CST);
-}
-
-/* Take one used chain: its copied value; fails the test if there is none. */
-static uint64_t take(unsigned q)
-{
-	uint16_t head = g.used[q] * 2 % QSIZE;
-
-	assert_int_not_equal(used_idx(q), g.used[q]);
-	g.used[q]++;
-	return *(uint64_t *)ram_at(queue_gpa(q) + BUFFERS + head * 16 + 8);
-}
-
 static void works(unsigned q)
 {
-	uint64_t value = 0x1122334455667788 + q + g.avail[q];
-
-	post(q, value);
-	kick(q);
-	settle();
-	assert_true(take(q) == value);
-	assert_int_equal(used_idx(q), g.used[q]);
+	rings_work(&g.rings, q, kick);
 }
 
 static void all_work(void)
@@ -451,10 +392,10 @@ static void frozen(void **state)
 	set(VIRTIO_PCI_COMMON_Q_MSIX, 1, 2);
 	assert_int_equal(get(VIRTIO_PCI_COMMON_Q_MSIX, 2), 3);
 	works(0);
-	post(1, 5);
+	rings_post(&g.rings, 1, 5);
 	kick(1); /* not enabled: nobody listens */
-	settle();
-	assert_int_equal(used_idx(1), 0);
+	bench_settle(b);
+	assert_int_equal(rings_used(&g.rings, 1), 0);
 	/* features are frozen too */
 	set(VIRTIO_PCI_COMMON_GFSELECT, 0, 4);
 	set(VIRTIO_PCI_COMMON_GF, 0, 4);
@@ -480,7 +421,7 @@ static void bad_sizes(void **state)
 		assert_int_equal(get(VIRTIO_PCI_COMMON_Q_ENABLE, 2), 0);
 		assert_true(status() & VIRTIO_STATUS_NEEDS_RESET);
 		kick(0);
-		settle();
+		bench_settle(b);
 	}
 	bring_up(false);
 	all_work();
@@ -581,7 +522,7 @@ static void sweep(uint64_t pattern)
 			bench_write(b, base + off, pattern ^ off, size);
 			bench_read(b, base + off, size);
 		}
-		settle();
+		bench_settle(b);
 	}
 	for (unsigned off = 64; off < VPCI_PART_SIZE; off++)
 		assert_int_equal(get(off, 1), 0);
@@ -616,13 +557,13 @@ static void notify_rules(void **state)
 	for (unsigned size = 1; size <= 8; size *= 2) /* the address says which queue, not the value */
 		bench_write(b, g.notify, 0xffff, size);
 	assert_int_equal(bench_read(b, g.notify, 4), 0);
-	settle();
+	bench_settle(b);
 	all_work();
 	set_status(0);
-	post(0, 1);
+	rings_post(&g.rings, 0, 1);
 	kick(0); /* before it is enabled */
-	settle();
-	assert_int_equal(used_idx(0), g.used[0]);
+	bench_settle(b);
+	assert_int_equal(rings_used(&g.rings, 0), g.rings.used[0]);
 	bring_up(false);
 	all_work();
 }
@@ -723,19 +664,19 @@ static void bar_moves_while_running(void **state)
 	bring_up(true);
 	all_work();
 	old = g.notify;
-	post(0, 77);
+	rings_post(&g.rings, 0, 77);
 	move_registers(0x2000000000);
 	bench_write(b, old, 0, 2);
-	settle(); /* the resume looks at the ring: what was posted before is not lost, whoever kicks */
-	assert_int_equal(take(0), 77);
+	bench_settle(b); /* the resume looks at the ring: what was posted before is not lost, whoever kicks */
+	assert_int_equal(rings_take(&g.rings, 0), 77);
 	assert_int_equal(bench_read(b, old, 4), UINT32_MAX);
-	post(0, 78);
+	rings_post(&g.rings, 0, 78);
 	bench_write(b, old, 0, 2);
-	settle();
-	assert_int_equal(used_idx(0), g.used[0]); /* the old address is dead */
+	bench_settle(b);
+	assert_int_equal(rings_used(&g.rings, 0), g.rings.used[0]); /* the old address is dead */
 	kick(0);
-	settle();
-	assert_int_equal(take(0), 78);
+	bench_settle(b);
+	assert_int_equal(rings_take(&g.rings, 0), 78);
 	all_work();
 	assert_int_equal(status() & VIRTIO_STATUS_NEEDS_RESET, 0);
 }
@@ -770,32 +711,32 @@ static void bus_master(void **state)
 	(void)state;
 	cfg_write(b, g.p, PCI_COMMAND, PCI_COMMAND_MEMORY, 2);
 	bring_up(true); /* with mastering off: the queues wait */
-	post(0, 1);
+	rings_post(&g.rings, 0, 1);
 	kick(0);
-	settle();
-	assert_int_equal(used_idx(0), 0);
+	bench_settle(b);
+	assert_int_equal(rings_used(&g.rings, 0), 0);
 	assert_false(status() & VIRTIO_STATUS_NEEDS_RESET);
 	cfg_write(b, g.p, PCI_COMMAND, PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER, 2);
-	settle();
-	assert_int_equal(take(0), 1);
+	bench_settle(b);
+	assert_int_equal(rings_take(&g.rings, 0), 1);
 	all_work();
 	cfg_write(b, g.p, PCI_COMMAND, PCI_COMMAND_MEMORY, 2);
-	post(1, 2);
+	rings_post(&g.rings, 1, 2);
 	kick(1);
-	settle();
-	assert_int_equal(used_idx(1), g.used[1]);
+	bench_settle(b);
+	assert_int_equal(rings_used(&g.rings, 1), g.rings.used[1]);
 	move_registers(0x2000000000); /* a move must not start it */
-	settle();
-	assert_int_equal(used_idx(1), g.used[1]);
+	bench_settle(b);
+	assert_int_equal(rings_used(&g.rings, 1), g.rings.used[1]);
 	/* a reset meanwhile */
 	cfg_write(b, g.p, PCI_COMMAND, PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER, 2);
-	settle();
-	assert_int_equal(take(1), 2);
+	bench_settle(b);
+	assert_int_equal(rings_take(&g.rings, 1), 2);
 	all_work();
 	cfg_write(b, g.p, PCI_COMMAND, PCI_COMMAND_MEMORY, 2);
 	set_status(0);
 	cfg_write(b, g.p, PCI_COMMAND, PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER, 2);
-	settle();
+	bench_settle(b);
 	bring_up(true);
 	all_work();
 }
@@ -846,7 +787,7 @@ static void isr_and_intx(void **state)
 {
 	(void)state;
 	bring_up(false);
-	settle();
+	bench_settle(b);
 	bench_read(b, g.isr, 1);
 	assert_int_equal(line(), 0);
 	works(0);
@@ -868,9 +809,9 @@ static void isr_and_intx(void **state)
 	assert_int_equal(bench_read(b, g.isr, 1), 0);
 	/* a device that breaks says so */
 	bring_up(false);
-	((uint16_t *)ram_at(queue_gpa(0) + RING_AVAIL))[1] = 0x8000;
+	((uint16_t *)bench_ram(b, queue_gpa(0) + RING_AVAIL))[1] = 0x8000;
 	kick(0);
-	settle();
+	bench_settle(b);
 	assert_true(status() & VIRTIO_STATUS_NEEDS_RESET);
 	assert_true(bench_read(b, g.isr, 1) & 2);
 }
@@ -885,7 +826,7 @@ static void intx_shared(void **state)
 	(void)state;
 	bench_assign(b);
 	bring_up(false);
-	settle();
+	bench_settle(b);
 	bench_read(b, g.isr, 1);
 	works(0);
 	first = g;
@@ -893,7 +834,7 @@ static void intx_shared(void **state)
 	assert_int_equal(g.p->intx_gsi, first.p->intx_gsi);
 	assert_int_equal(other->intx_gsi, first.p->intx_gsi);
 	bring_up(false); /* its rings lie where the first one's were: that one posts nothing more */
-	settle();
+	bench_settle(b);
 	bench_read(b, g.isr, 1);
 	assert_int_equal(line(), 1); /* the first one still wants service */
 	works(0);
@@ -975,11 +916,11 @@ static void driver_in_a_window(void **state)
 	cfg_write(b, g.p, PCI_COMMAND, PCI_COMMAND_MASTER | PCI_COMMAND_MEMORY, 2);
 	assert_int_equal(status(), 3);
 	bring_up(false);
-	post(1, 99);
+	rings_post(&g.rings, 1, 99);
 	window_set(4, VPCI_NOTIFY * VPCI_PART_SIZE + 4, 2);
 	window_write(1);
-	settle();
-	assert_int_equal(take(1), 99);
+	bench_settle(b);
+	assert_int_equal(rings_take(&g.rings, 1), 99);
 	window_set(4, VPCI_ISR * VPCI_PART_SIZE, 1);
 	assert_int_equal(window_read(), 1);
 	assert_int_equal(line(), 0);
@@ -1006,10 +947,10 @@ static int setup_threaded(void **state)
 
 static void wait_used(unsigned q, uint16_t idx)
 {
-	for (unsigned i = 0; i < 20000 && used_idx(q) != idx; i++)
+	for (unsigned i = 0; i < 20000 && rings_used(&g.rings, q) != idx; i++)
 		usleep(100);
-	assert_int_equal(used_idx(q), idx);
-	g.used[q] = idx;
+	assert_int_equal(rings_used(&g.rings, q), idx);
+	g.rings.used[q] = idx;
 }
 
 /*
@@ -1026,11 +967,11 @@ static void intx_under_traffic(void **state)
 		unsigned batch = 1 + round % 5;
 
 		for (unsigned i = 0; i < batch; i++) {
-			post(0, round);
+			rings_post(&g.rings, 0, round);
 			kick(0);
 		}
 		n = (uint16_t)(n + batch);
-		while (used_idx(0) != n) {
+		while (rings_used(&g.rings, 0) != n) {
 			unsigned spins = 0;
 
 			while (!line())
@@ -1049,11 +990,11 @@ static void reset_under_traffic(void **state)
 {
 	(void)state;
 	for (unsigned round = 0; round < 300; round++) {
-		uint8_t *ram = ram_at(0);
+		uint8_t *ram = bench_ram(b, 0);
 
 		bring_up(round % 2);
 		for (unsigned i = 0; i < 30; i++) {
-			post(i % QUEUES, i);
+			rings_post(&g.rings, i % QUEUES, i);
 			kick(i % QUEUES);
 		}
 		if (round % 3 == 0)
@@ -1072,7 +1013,7 @@ static void reset_under_traffic(void **state)
 		cfg_write(b, g.p, PCI_COMMAND, PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER, 2);
 	}
 	bring_up(true);
-	post(0, 5);
+	rings_post(&g.rings, 0, 5);
 	kick(0);
 	wait_used(0, 1);
 }
@@ -1196,7 +1137,7 @@ static void storm_of_vcpus(void **state)
 		probe(b->bus.slot[PCI_DEVFN(slots[i], 0)]);
 		bring_up(true);
 		for (unsigned q = 0; q < QUEUES; q++) {
-			post(q, q);
+			rings_post(&g.rings, q, q);
 			kick(q);
 			wait_used(q, 1);
 		}
@@ -1210,10 +1151,10 @@ static void queue_reset(void **state)
 	(void)state;
 	bring_up(true);
 	for (unsigned round = 1; round <= 3; round++) {
-		post(1, round);
+		rings_post(&g.rings, 1, round);
 		kick(1);
-		settle();
-		assert_int_equal(take(1), round);
+		bench_settle(b);
+		assert_int_equal(rings_take(&g.rings, 1), round);
 		set(VIRTIO_PCI_COMMON_Q_SELECT, 1, 2);
 		set(VIRTIO_PCI_COMMON_Q_RESET, 2, 2); /* nothing but 1 resets */
 		set(VIRTIO_PCI_COMMON_Q_RESET, 0, 2);
@@ -1223,19 +1164,19 @@ static void queue_reset(void **state)
 		assert_int_equal(get(VIRTIO_PCI_COMMON_Q_ENABLE, 2), 0);
 		assert_int_equal(get(VIRTIO_PCI_COMMON_Q_MSIX, 2), VIRTIO_MSI_NO_VECTOR);
 		assert_int_equal(get(VIRTIO_PCI_COMMON_Q_DESCLO, 4), 0);
-		post(1, 99);
+		rings_post(&g.rings, 1, 99);
 		kick(1);
-		settle();
-		assert_int_equal(used_idx(1), 1);
+		bench_settle(b);
+		assert_int_equal(rings_used(&g.rings, 1), 1);
 		set(VIRTIO_PCI_COMMON_Q_MSIX, 2, 2);
 		assert_int_equal(get(VIRTIO_PCI_COMMON_Q_MSIX, 2), 2);
 		queue_setup(1);
 		set(VIRTIO_PCI_COMMON_Q_MSIX, 3, 2); /* frozen again */
 		assert_int_equal(get(VIRTIO_PCI_COMMON_Q_MSIX, 2), 2);
-		post(0, round); /* the other one has noticed nothing */
+		rings_post(&g.rings, 0, round); /* the other one has noticed nothing */
 		kick(0);
-		settle();
-		assert_int_equal(take(0), round);
+		bench_settle(b);
+		assert_int_equal(rings_take(&g.rings, 0), round);
 	}
 }
 
@@ -1245,10 +1186,10 @@ static void wide_kicks(void **state)
 	(void)state;
 	for (unsigned size = 1; size <= 8; size *= 2) {
 		bring_up(false);
-		post(1, size);
+		rings_post(&g.rings, 1, size);
 		bench_write(b, g.notify + g.mult, 0x80050001, size);
-		settle();
-		assert_int_equal(take(1), size);
+		bench_settle(b);
+		assert_int_equal(rings_take(&g.rings, 1), size);
 	}
 }
 

@@ -3,8 +3,7 @@
  * The legacy PCI interface of virtio, from the guest's side: a small driver from before virtio 1.0, what such drivers
  * are known to do, and what no driver should.
  */
-#include "copier.h"
-#include "pcibench.h"
+#include "rings.h"
 
 #include <linux/virtio_pci.h>
 
@@ -65,7 +64,7 @@ struct driver {
 	struct virtio_pci *vp;
 	struct copier *dev;
 	uint64_t io;
-	uint16_t avail[QUEUES], used[QUEUES];
+	struct rings rings;
 };
 
 static struct driver g;
@@ -98,35 +97,9 @@ static uint64_t refused(void)
 	return counter_get(&g.vp->legacy_io.refused);
 }
 
-static void settle(void)
-{
-	while (loop_turn(b->loop))
-		;
-}
-
-/* Each queue has 64 KiB of RAM, the ring in front, buffers behind. */
-#define RING_USED 0x1000
-#define BUFFERS	  0x4000
-
-static uint64_t queue_gpa(unsigned q)
-{
-	return 0x10000 * (q + 1);
-}
-
-static void *ram_at(uint64_t gpa)
-{
-	return ram_ptr(&b->ram, gpa, 1);
-}
-
-static uint16_t *avail_ring(unsigned q)
-{
-	return ram_at(queue_gpa(q) + sizeof(struct vring_desc) * QSIZE);
-}
-
 static void queue_setup(unsigned q)
 {
-	memset(ram_at(queue_gpa(q)), 0, 0x10000);
-	g.avail[q] = g.used[q] = 0;
+	rings_clear(&g.rings, q);
 	set(VIRTIO_PCI_QUEUE_SEL, q, 2);
 	assert_int_equal(get(VIRTIO_PCI_QUEUE_SEL, 2), q);
 	assert_int_equal(get(VIRTIO_PCI_QUEUE_NUM, 2), QSIZE);
@@ -180,40 +153,14 @@ static void bring_up(bool msix)
 	assert_int_equal(status(), STARTING | VIRTIO_CONFIG_S_DRIVER_OK);
 }
 
-static void post(unsigned q, uint64_t value)
-{
-	struct vring_desc *desc = ram_at(queue_gpa(q));
-	uint16_t *avail = avail_ring(q), n = g.avail[q]++, head = n * 2 % QSIZE;
-	uint64_t buf = queue_gpa(q) + BUFFERS + head * 16;
-
-	*(uint64_t *)ram_at(buf) = value;
-	*(uint64_t *)ram_at(buf + 8) = 0;
-	desc[head] = (struct vring_desc){ .addr = buf, .len = 8, .flags = VRING_DESC_F_NEXT, .next = head + 1 };
-	desc[head + 1] = (struct vring_desc){ .addr = buf + 8, .len = 8, .flags = VRING_DESC_F_WRITE };
-	avail[2 + n % QSIZE] = head;
-	__atomic_store_n(&avail[1], g.avail[q], __ATOMIC_SEQ_CST);
-}
-
 static void kick(unsigned q)
 {
 	set(VIRTIO_PCI_QUEUE_NOTIFY, q, 2);
 }
 
-static uint16_t used_idx(unsigned q)
-{
-	return __atomic_load_n((uint16_t *)ram_at(queue_gpa(q) + RING_USED + 2), __ATOMIC_SEQ_CST);
-}
-
 static void works(unsigned q)
 {
-	uint64_t value = 0x1122334455667788 + q + g.avail[q];
-	uint16_t head = g.avail[q] * 2 % QSIZE;
-
-	post(q, value);
-	kick(q);
-	settle();
-	assert_int_equal(used_idx(q), g.avail[q]);
-	assert_true(*(uint64_t *)ram_at(queue_gpa(q) + BUFFERS + head * 16 + 8) == value);
+	rings_work(&g.rings, q, kick);
 }
 
 static void all_work(void)
@@ -224,12 +171,12 @@ static void all_work(void)
 
 static void stands_still(unsigned q)
 {
-	uint16_t before = used_idx(q);
+	uint16_t before = rings_used(&g.rings, q);
 
-	post(q, 1);
+	rings_post(&g.rings, q, 1);
 	kick(q);
-	settle();
-	assert_int_equal(used_idx(q), before);
+	bench_settle(b);
+	assert_int_equal(rings_used(&g.rings, q), before);
 }
 
 /* ---- the same device by its modern registers ---- */
@@ -259,7 +206,7 @@ static void modern_features(uint64_t f)
 static void start(const char *text)
 {
 	bench_init(b, types, false);
-	g = (struct driver){ .p = bench_add(text) };
+	g = (struct driver){ .p = bench_add(text), .rings.b = b };
 	bench_assign(b);
 	g.vp = to_virtio_pci(g.p);
 	g.dev = to_copier(g.vp->vdev);
@@ -448,7 +395,7 @@ static void kick_without_a_queue(void **state)
 	negotiate(0);
 	for (unsigned q = 0; q < QUEUES; q++)
 		kick(q);
-	settle();
+	bench_settle(b);
 	assert_int_equal(g.dev->starts, 0);
 	bring_up(false);
 	all_work();
@@ -466,8 +413,8 @@ static void bus_master(void **state)
 	set_status(STARTING | VIRTIO_CONFIG_S_DRIVER_OK);
 	stands_still(0);
 	cfg_write(b, g.p, PCI_COMMAND, PCI_COMMAND_IO | PCI_COMMAND_MASTER, 2);
-	settle();
-	assert_int_equal(used_idx(0), g.avail[0]);
+	bench_settle(b);
+	assert_int_equal(rings_used(&g.rings, 0), g.rings.avail[0]);
 }
 
 /* An empty ring is told, whatever the driver suppresses, if it took the feature. */
@@ -478,7 +425,7 @@ static void notify_on_empty(void **state)
 		negotiate(NO_EVENT_IDX | (with ? 0 : (uint32_t)BIT(VIRTIO_F_NOTIFY_ON_EMPTY)));
 		queues_setup();
 		set_status(STARTING | VIRTIO_CONFIG_S_DRIVER_OK);
-		avail_ring(0)[0] = VRING_AVAIL_F_NO_INTERRUPT;
+		*(uint16_t *)bench_ram(b, queue_gpa(0) + RING_AVAIL) = VRING_AVAIL_F_NO_INTERRUPT;
 		works(0);
 		assert_int_equal(get(VIRTIO_PCI_ISR, 1), with);
 		assert_int_equal(get(VIRTIO_PCI_ISR, 1), 0);
@@ -503,7 +450,7 @@ static void pin(void **state)
 		assert_int_equal(get(VIRTIO_PCI_ISR, 1), 0);
 	}
 	virtio_config_changed(&g.dev->v);
-	settle();
+	bench_settle(b);
 	works(0);
 	assert_int_equal(get(VIRTIO_PCI_ISR, 1), 3);
 	works(0);
@@ -534,7 +481,7 @@ static void vectors(void **state)
 	set(VIRTIO_MSI_CONFIG_VECTOR, 3, 2);
 	works(1);
 	virtio_config_changed(&g.dev->v);
-	settle();
+	bench_settle(b);
 	assert_int_equal(bench_signals(b, 3), 2);
 	set_status(0);
 	assert_int_equal(get(VIRTIO_MSI_QUEUE_VECTOR, 2), NO_VECTOR);
@@ -586,11 +533,11 @@ static void bar_moves(void **state)
 	bring_up(false);
 	all_work();
 	cfg_write(b, g.p, PCI_BASE_ADDRESS_0, 0xe000, 4);
-	post(0, 7);
+	rings_post(&g.rings, 0, 7);
 	space_write(b->io, old + VIRTIO_PCI_QUEUE_NOTIFY, 2, 0);
-	settle();
-	assert_int_equal(used_idx(0),
-			 g.avail[0]); /* the queue's state outlives the move, and what was posted is seen */
+	bench_settle(b);
+	assert_int_equal(rings_used(&g.rings, 0),
+			 g.rings.avail[0]); /* the queue's state outlives the move, and what was posted is seen */
 	g.io = 0xe000;
 	all_work();
 	assert_int_equal(get(VIRTIO_PCI_QUEUE_NUM, 2), QSIZE);
@@ -610,7 +557,7 @@ static void notify_out_of_range(void **state)
 			kick(index[i]);
 			assert_int_equal(refused(), before + 1);
 		}
-		settle();
+		bench_settle(b);
 		bring_up(false);
 		all_work();
 	}
@@ -652,20 +599,20 @@ static void ring_taken_away(void **state)
 /* While it runs: another place counts from its first entry on, and the old one is not touched any more. */
 static void ring_moved(void **state)
 {
-	uint8_t *old = ram_at(queue_gpa(0)), copy[0x2000];
+	uint8_t *old = bench_ram(b, queue_gpa(0)), copy[0x2000];
 
 	(void)state;
 	bring_up(false);
 	all_work();
 	memcpy(copy, old, sizeof(copy));
-	memset(ram_at(0xc0000), 0, 0x2000);
+	memset(bench_ram(b, 0xc0000), 0, 0x2000);
 	set(VIRTIO_PCI_QUEUE_SEL, 0, 2);
 	set(VIRTIO_PCI_QUEUE_PFN, 0xc0, 4);
 	kick(0);
-	settle();
+	bench_settle(b);
 	works(1);
 	assert_memory_equal(copy, old, sizeof(copy));
-	assert_int_equal(*(uint16_t *)ram_at(0xc0000 + RING_USED + 2), 0);
+	assert_int_equal(*(uint16_t *)bench_ram(b, 0xc0000 + RING_USED + 2), 0);
 	assert_false(virtio_get_status(&g.dev->v) & VIRTIO_STATUS_NEEDS_RESET);
 }
 
@@ -687,7 +634,7 @@ static void ring_nowhere(void **state)
 			assert_false(status() & VIRTIO_STATUS_NEEDS_RESET); /* a bit that it does not know */
 			for (unsigned q = 0; q < QUEUES; q++)
 				kick(q);
-			settle();
+			bench_settle(b);
 		}
 	}
 	bring_up(false);
@@ -709,10 +656,10 @@ static void modern_into_legacy(void **state)
 	assert_int_equal(get(VIRTIO_PCI_QUEUE_PFN, 4), queue_gpa(0) >> 12);
 	all_work();
 	/* A kick at the other place is a kick. */
-	post(0, 3);
+	rings_post(&g.rings, 0, 3);
 	bench_write(b, modern(VPCI_NOTIFY * VPCI_PART_SIZE), 0, 2);
-	settle();
-	assert_int_equal(used_idx(0), g.avail[0]);
+	bench_settle(b);
+	assert_int_equal(rings_used(&g.rings, 0), g.rings.avail[0]);
 	bench_write(b, modern(VIRTIO_PCI_COMMON_STATUS), 0, 1);
 	assert_int_equal(status(), 0);
 	assert_false(bound());
@@ -793,9 +740,9 @@ static void nonsense(void **state)
 		else
 			set(off, seed >> 20 & 1 ? seed >> 4 & 0x3f : seed * 31, size);
 		if (i % 64 == 0)
-			settle();
+			bench_settle(b);
 	}
-	memset(ram_at(0), 0, BENCH_RAM);
+	memset(bench_ram(b, 0), 0, BENCH_RAM);
 	cfg_write(b, g.p, PCI_COMMAND, PCI_COMMAND_IO | PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER, 2);
 	bring_up(true);
 	all_work();
