@@ -18,6 +18,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 #include <ucontext.h>
 
 #define FDS	  64
@@ -580,4 +581,41 @@ int sys_epoll_wait(int epfd, struct epoll_event *ev, int max, uint64_t timeout_n
 	max = take_events(epfd, ev, max);
 	sched_point();
 	return max;
+}
+
+/* ---- all seeds ---- */
+
+static uint64_t number(const char *variable, uint64_t otherwise)
+{
+	const char *text = getenv(variable);
+
+	return text ? strtoull(text, NULL, 0) : otherwise;
+}
+
+static void run_one(const struct sched_scenario *s, uint64_t with)
+{
+	sched_begin(with);
+	if (s->begin)
+		s->begin();
+	s->start();
+	if (!sched_run())
+		sched_fail(__FILE__, __LINE__, "%s: they wait for one another:\n%s", s->name, sched_report());
+	if (s->end)
+		s->end();
+}
+
+uint64_t sched_seeds(const struct sched_scenario *scenario, unsigned n, uint64_t seeds)
+{
+	uint64_t first = number("SCHED_SEED", 0), all = getenv("SCHED_SEED") ? 1 : number("SCHED_SEEDS", seeds);
+
+	for (unsigned i = 0; i < n; i++) {
+		clock_t begin = clock();
+
+		for (uint64_t s = first; s < first + all; s++)
+			run_one(&scenario[i], s);
+		printf("%-10s %llu seeds, %.1f s\n", scenario[i].name, (unsigned long long)all,
+		       (double)(clock() - begin) / CLOCKS_PER_SEC);
+		fflush(stdout);
+	}
+	return all;
 }

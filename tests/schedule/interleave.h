@@ -22,6 +22,18 @@ bool sched_run(void);
 /* Who waits for whom: "main waits for net0; net0 waits for mutex 0x.. held by main". */
 const char *sched_report(void);
 
+/*
+ * A test's main part: each scenario under each seed, SCHED_SEEDS=N or `seeds` of them, or under that of SCHED_SEED=N
+ * alone. begin(), which may be NULL, and start() prepare a run, which sched_begin() has begun, and add its threads; end(),
+ * likewise, looks at what came of it. A run in which they wait for one another ends the program. Returns how many seeds
+ * there were.
+ */
+struct sched_scenario {
+	const char *name;
+	void (*begin)(void), (*start)(void), (*end)(void);
+};
+uint64_t sched_seeds(const struct sched_scenario *scenario, unsigned n, uint64_t seeds);
+
 /* free() of all files that are compiled with VWIRE_SCHED (-Dfree=interleave_free): spoils what it frees. */
 void interleave_free(void *p);
 

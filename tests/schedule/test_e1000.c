@@ -192,9 +192,8 @@ static void negotiator(void *arg)
 
 /* ---- all seeds ---- */
 
-static void begin(uint64_t seed)
+static void begin(void)
 {
-	sched_begin(seed);
 	memset(&bus, 0, sizeof(bus));
 	memset(e, 0, sizeof(*e));
 	level = 0;
@@ -215,16 +214,13 @@ static void begin(uint64_t seed)
 
 static void finish(void)
 {
-	if (!sched_run())
-		sched_fail(__FILE__, __LINE__, "%s", sched_report());
 	loop_free(net);
 }
 
-static void run_interrupts(uint64_t seed)
+static void interrupts(void)
 {
 	static unsigned thread;
 
-	begin(seed);
 	e1000_put(e, E1000_ITR, sched_random(2) ? 200 : 0);
 	e1000_put(e, E1000_RDTR, sched_random(2) ? 8 : 0);
 	e1000_put(e, E1000_RADV, sched_random(2) ? 16 : 0);
@@ -233,38 +229,27 @@ static void run_interrupts(uint64_t seed)
 	sched_spawn("wire", wire, NULL);
 	sched_spawn("vcpu1", raiser, NULL);
 	sched_spawn("vcpu0", driver, &thread);
-	finish();
 }
 
-static void run_link(uint64_t seed)
+static void link_comes(void)
 {
 	static unsigned thread;
 
-	begin(seed);
 	thread = sched_spawn("net0", net_loop, net);
 	sched_spawn("vcpu0", negotiator, &thread);
-	finish();
 }
 
-static uint64_t number(const char *variable, uint64_t otherwise)
-{
-	const char *text = getenv(variable);
-
-	return text ? strtoull(text, NULL, 0) : otherwise;
-}
+static const struct sched_scenario scenarios[] = {
+	{ .name = "interrupts", .begin = begin, .start = interrupts, .end = finish },
+	{ .name = "link", .begin = begin, .start = link_comes, .end = finish },
+};
 
 int main(void)
 {
-	uint64_t first = number("SCHED_SEED", 0), seeds = getenv("SCHED_SEED") ? 1 : number("SCHED_SEEDS", SEEDS);
-
 	e = malloc(sizeof(*e));
 	if (!e)
 		return 1;
-	for (uint64_t s = first; s < first + seeds; s++)
-		run_interrupts(s);
-	for (uint64_t s = first; s < first + seeds; s++)
-		run_link(s);
-	printf("%llu seeds\n", (unsigned long long)seeds);
+	sched_seeds(scenarios, ARRAY_SIZE(scenarios), SEEDS);
 	free(e);
 	return 0;
 }

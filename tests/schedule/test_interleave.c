@@ -834,45 +834,18 @@ static void check_detector(void)
 
 /* ---- main ---- */
 
-static const struct {
-	const char *name;
-	void (*start)(void);
-} scenarios[] = {
-	{ "posts", posts },   { "calls", calls }, { "watches", watches }, { "clocks", clocks },
-	{ "epochs", epochs }, { "waits", waits }, { "spaces", spaces },	  { "tails", tails },
+#define SCENARIO(f)                    \
+	{                              \
+		.name = #f, .start = f \
+	}
+static const struct sched_scenario scenarios[] = {
+	SCENARIO(posts),  SCENARIO(calls), SCENARIO(watches), SCENARIO(clocks),
+	SCENARIO(epochs), SCENARIO(waits), SCENARIO(spaces),  SCENARIO(tails),
 };
-
-static void run_seed(unsigned scenario, uint64_t seed)
-{
-	sched_begin(seed);
-	scenarios[scenario].start();
-	if (!sched_run())
-		sched_fail(__FILE__, __LINE__, "%s: they wait for one another:\n%s", scenarios[scenario].name,
-			   sched_report());
-}
-
-static uint64_t number(const char *variable, uint64_t otherwise)
-{
-	const char *text = getenv(variable);
-
-	return text ? strtoull(text, NULL, 0) : otherwise;
-}
 
 int main(void)
 {
-	uint64_t seeds = number("SCHED_SEEDS", SEEDS), first = number("SCHED_SEED", 0);
-
-	if (getenv("SCHED_SEED"))
-		seeds = 1;
-	for (unsigned i = 0; i < ARRAY_SIZE(scenarios); i++) {
-		uint64_t begin = (uint64_t)clock();
-
-		for (uint64_t s = first; s < first + seeds; s++)
-			run_seed(i, s);
-		printf("%-8s %llu seeds, %.1f s\n", scenarios[i].name, (unsigned long long)seeds,
-		       (double)((uint64_t)clock() - begin) / CLOCKS_PER_SEC);
-		fflush(stdout);
-	}
+	sched_seeds(scenarios, ARRAY_SIZE(scenarios), SEEDS);
 	check_detector();
 	return 0;
 }

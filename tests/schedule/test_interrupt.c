@@ -425,36 +425,22 @@ static void msix(void)
 
 /* ---- all seeds ---- */
 
-static const struct {
-	const char *name;
-	void (*set_up)(void);
-} scenario[] = { { "wire", wire }, { "stalled", stalled }, { "isr", isr }, { "config", config }, { "msix", msix } };
-
-static void run_seed(unsigned i, uint64_t seed)
+static void begin(void)
 {
-	sched_begin(seed);
 	board_init();
 	threads_done = threads_all = 0;
-	scenario[i].set_up();
-	if (!sched_run())
-		sched_fail(__FILE__, __LINE__, "%s: %s", scenario[i].name, sched_report());
 }
 
-static uint64_t number(const char *variable, uint64_t otherwise)
-{
-	const char *text = getenv(variable);
-
-	return text ? strtoull(text, NULL, 0) : otherwise;
-}
+#define SCENARIO(f)                                    \
+	{                                              \
+		.name = #f, .begin = begin, .start = f \
+	}
+static const struct sched_scenario scenarios[] = {
+	SCENARIO(wire), SCENARIO(stalled), SCENARIO(isr), SCENARIO(config), SCENARIO(msix),
+};
 
 int main(void)
 {
-	uint64_t first = number("SCHED_SEED", 0), seeds = getenv("SCHED_SEED") ? 1 : number("SCHED_SEEDS", SEEDS);
-
-	for (unsigned i = 0; i < ARRAY_SIZE(scenario); i++) {
-		for (uint64_t s = first; s < first + seeds; s++)
-			run_seed(i, s);
-		printf("%-8s %llu seeds\n", scenario[i].name, (unsigned long long)seeds);
-	}
+	sched_seeds(scenarios, ARRAY_SIZE(scenarios), SEEDS);
 	return 0;
 }

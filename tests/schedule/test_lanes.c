@@ -231,16 +231,10 @@ static void config(void)
 
 /* ---- all seeds ---- */
 
-static const struct {
-	const char *name;
-	void (*set_up)(void);
-} scenario[] = { { "breaks", breaks }, { "quiet", quiet }, { "config", config } };
-
-static void run_seed(unsigned i, uint64_t seed)
+static void begin(void)
 {
 	static const char *const names[LANES] = { "net0", "net1" };
 
-	sched_begin(seed);
 	threads_done = threads_all = 0;
 	mutex_init(&control);
 	for (unsigned k = 0; k < LANES; k++) {
@@ -252,27 +246,17 @@ static void run_seed(unsigned i, uint64_t seed)
 	for (unsigned k = 0; k < LANES; k++)
 		loop_thread[k] = sched_spawn(names[k], run_loop, lane_loop[k]);
 	sched_spawn("boot", boot, NULL);
-	scenario[i].set_up();
-	if (!sched_run())
-		sched_fail(__FILE__, __LINE__, "%s: %s", scenario[i].name, sched_report());
 }
 
-static uint64_t number(const char *variable, uint64_t otherwise)
-{
-	const char *text = getenv(variable);
-
-	return text ? strtoull(text, NULL, 0) : otherwise;
-}
+#define SCENARIO(f)                                    \
+	{                                              \
+		.name = #f, .begin = begin, .start = f \
+	}
+static const struct sched_scenario scenarios[] = { SCENARIO(breaks), SCENARIO(quiet), SCENARIO(config) };
 
 int main(void)
 {
-	uint64_t first = number("SCHED_SEED", 0), seeds = getenv("SCHED_SEED") ? 1 : number("SCHED_SEEDS", SEEDS);
-
 	striped_memory();
-	for (unsigned i = 0; i < ARRAY_SIZE(scenario); i++) {
-		for (uint64_t s = first; s < first + seeds; s++)
-			run_seed(i, s);
-		printf("%-8s %llu seeds\n", scenario[i].name, (unsigned long long)seeds);
-	}
+	sched_seeds(scenarios, ARRAY_SIZE(scenarios), SEEDS);
 	return 0;
 }

@@ -286,28 +286,14 @@ static void start(void)
 	sched_spawn("main", main_thread, NULL);
 }
 
-static uint64_t number(const char *variable, uint64_t otherwise)
-{
-	const char *text = getenv(variable);
-
-	return text ? strtoull(text, NULL, 0) : otherwise;
-}
-
 int main(void)
 {
-	uint64_t seeds = number("SCHED_SEEDS", SEEDS), first = number("SCHED_SEED", 0);
+	static const struct sched_scenario polling = { .name = "polling", .start = start };
+	uint64_t seeds = sched_seeds(&polling, 1, SEEDS);
 
-	if (getenv("SCHED_SEED"))
-		seeds = 1;
-	for (uint64_t s = first; s < first + seeds; s++) {
-		sched_begin(s);
-		start();
-		if (!sched_run())
-			sched_fail(__FILE__, __LINE__, "they wait for one another:\n%s", sched_report());
-	}
-	printf("%llu seeds: polls that found something %llu, that did not %llu; kicks %llu, spared %llu; changes %llu\n",
-	       (unsigned long long)seeds, (unsigned long long)found, (unsigned long long)vain,
-	       (unsigned long long)kicked, (unsigned long long)spared, (unsigned long long)changes);
+	printf("polls that found something %llu, that did not %llu; kicks %llu, spared %llu; changes %llu\n",
+	       (unsigned long long)found, (unsigned long long)vain, (unsigned long long)kicked,
+	       (unsigned long long)spared, (unsigned long long)changes);
 	if (seeds > 1000)
 		EXPECT(found > seeds && vain > seeds / 4 && kicked > seeds && spared > seeds && changes > seeds);
 	return 0;
