@@ -51,6 +51,32 @@ void fresh_clear(void)
 	turn++;
 }
 
+void fresh_poke(uint64_t limit)
+{
+	uint64_t gpa = get(3) % limit;
+	unsigned n = (unsigned)MIN(1 + get(1) % 32, limit - gpa);
+	uint8_t *p = ram_ptr(ram, gpa, n);
+
+	fresh_mark(gpa, n);
+	for (unsigned i = 0; i < n; i++)
+		p[i] = (uint8_t)get(1);
+}
+
+void fresh_turns(struct loop *l)
+{
+	for (unsigned i = 0; i < 20 && loop_turn(l); i++)
+		;
+}
+
+void fresh_over(struct loop *l)
+{
+	wire_start_over();
+	vm_clock_step(0);
+	fresh_turns(l);
+	CHECK(wire_balanced());
+	fresh_clear();
+}
+
 static bool excepted(const char *name, const char *const *but)
 {
 	while (*but && strncmp(name, *but, strlen(*but)) != 0)

@@ -11,6 +11,7 @@
 #ifndef TESTS_FUZZ_FRESH_H
 #define TESTS_FUZZ_FRESH_H
 
+#include "loop/loop.h"
 #include "mem/ram.h"
 #include "object/state.h"
 
@@ -19,8 +20,14 @@ void fresh_start(struct ram *r);
 /* The fuzzer writes here. */
 void fresh_mark(uint64_t gpa, uint64_t len);
 void fresh_mark_host(const void *host, size_t len); /* if that is in RAM */
+/* The input writes: one to 32 bytes, anywhere below limit, as it says. */
+void fresh_poke(uint64_t limit);
 /* Behind an input: all of RAM is zero again. */
 void fresh_clear(void);
+/* The same, and the wire and the VM's clock are as at the beginning, behind the device's reset; the account is balanced. */
+void fresh_over(struct loop *l);
+/* As many turns as an operation may take: what goes on for ever does not keep the fuzzer. */
+void fresh_turns(struct loop *l);
 
 /*
  * All fields of the table, but those whose names begin with one of `but` (ends with NULL), are in `now` as they are in

@@ -170,12 +170,6 @@ static void config(void)
 
 /* ---- all of it ---- */
 
-static void turns(void)
-{
-	for (unsigned i = 0; i < 20 && loop_turn(g->loop); i++)
-		;
-}
-
 static void operation(void)
 {
 	static void (*const op[])(void) = {
@@ -200,7 +194,7 @@ static void start_over(void)
 	pci_config_write(&g->bus, g->pci->devfn, PCI_BASE_ADDRESS_0, 4, EG_BAR_MEM);
 	pci_config_write(&g->bus, g->pci->devfn, PCI_BASE_ADDRESS_1, 4, EG_BAR_IO);
 	eg_master(g, true);
-	turns();
+	fresh_turns(g->loop);
 	CHECK(wire_balanced());
 	CHECK(counter_get(&g->nic->tx.held) == 0 && counter_get(&g->nic->rx.held) == 0);
 	CHECK(!g->level);
@@ -236,7 +230,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	eg_up(g, RINGS, EG_RCTL);
 	for (unsigned i = 0; left && i < MAX_OPS; i++) {
 		operation();
-		turns();
+		fresh_turns(g->loop);
 		CHECK(wire_balanced());
 	}
 	start_over();

@@ -175,17 +175,6 @@ static void post_control(void)
 	avail[1] = ++posted[2];
 }
 
-static void poke(void)
-{
-	uint64_t gpa = get(3) % BLOCK;
-	unsigned n = (unsigned)MIN(1 + get(1) % 32, BLOCK - gpa);
-	uint8_t *p = gpa_ptr(gpa, n);
-
-	fresh_mark(gpa, n);
-	for (unsigned i = 0; i < n; i++)
-		p[i] = (uint8_t)get(1);
-}
-
 /* What a transport lets through: registers of a queue that is not enabled. */
 static void reset_queue(void)
 {
@@ -247,12 +236,6 @@ static void other_side(void)
 		net_drained(wire);
 }
 
-static void turns(void)
-{
-	for (unsigned i = 0; i < 20 && loop_turn(loop); i++)
-		;
-}
-
 static void operation(void)
 {
 	switch (get(1) % 16) {
@@ -271,7 +254,7 @@ static void operation(void)
 		post_control();
 		break;
 	case 6:
-		poke();
+		fresh_poke(BLOCK);
 		break;
 	case 7:
 	case 8:
@@ -354,13 +337,9 @@ static void start_over(void)
 	virtio_quiesce(dev);
 	virtio_resume(dev);
 	virtio_reset(dev);
-	wire_start_over();
-	vm_clock_step(0);
-	turns();
-	CHECK(wire_balanced());
+	fresh_over(loop);
 	CHECK(counter_get(&nic->pair[0].client.tx.held) == 0);
 	CHECK(counter_get(&nic->pair[0].client.rx.held) == 0);
-	fresh_clear();
 	memset(posted, 0, sizeof(posted));
 	memset(next_desc, 0, sizeof(next_desc));
 }
@@ -376,7 +355,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	fresh_mark(0, BUFFERS + 128); /* rings and commands */
 	for (unsigned i = 0; left && i < MAX_OPS; i++) {
 		operation();
-		turns();
+		fresh_turns(loop);
 		CHECK(wire_balanced());
 	}
 	start_over();

@@ -94,12 +94,6 @@ static struct loop *place(void *arg)
 	return arg;
 }
 
-static void turns(void)
-{
-	for (unsigned i = 0; i < 20 && loop_turn(loop); i++)
-		;
-}
-
 /* ---- registers ---- */
 
 static void port_write(unsigned off, unsigned size, uint64_t v)
@@ -289,17 +283,6 @@ static void kick(void)
 		mem_write(BAR_REGS + VPCI_NOTIFY * VPCI_PART_SIZE + 4 * i, 2, 0);
 }
 
-static void poke(void)
-{
-	uint64_t gpa = get(3) % RAM_SIZE;
-	unsigned n = (unsigned)MIN(1 + get(1) % 32, RAM_SIZE - gpa);
-	uint8_t *p = gpa_ptr(gpa, n);
-
-	fresh_mark(gpa, n);
-	for (unsigned i = 0; i < n; i++)
-		p[i] = (uint8_t)get(1);
-}
-
 /* ---- any access ---- */
 
 static void access_ports(void)
@@ -392,7 +375,7 @@ static void operation(void)
 		wire_give(1 + get(1) % 4, len, len, NULL, 18, &plain);
 		break;
 	case 5:
-		poke();
+		fresh_poke(RAM_SIZE);
 		break;
 	case 6:
 		net_set_link(wire, get(1) & 1); /* a change of the configuration */
@@ -508,11 +491,7 @@ static void start_over(void)
 {
 	device_reset(board->proxy);
 	expect_fresh();
-	wire_start_over();
-	vm_clock_step(0);
-	turns();
-	CHECK(wire_balanced());
-	fresh_clear();
+	fresh_over(loop);
 	if (board != &boards[ON_PCI])
 		return;
 	bar(0, PORTS);
@@ -536,7 +515,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	fresh_mark(0, BUFFERS);
 	for (unsigned i = 0; left && i < MAX_OPS; i++) {
 		operation();
-		turns();
+		fresh_turns(loop);
 		CHECK(wire_balanced());
 	}
 	start_over();

@@ -49,12 +49,6 @@ static void *gpa_ptr(uint64_t gpa)
 	return ram_ptr(&ram, gpa, 1);
 }
 
-static void turns(void)
-{
-	for (unsigned i = 0; i < 20 && loop_turn(loop); i++)
-		;
-}
-
 /* ---- the driver ---- */
 
 static void bring_up(void)
@@ -78,7 +72,7 @@ static void bring_up(void)
 		posted[i] = 0;
 	}
 	virtio_set_status(dev, VIRTIO_CONFIG_S_FEATURES_OK | VIRTIO_CONFIG_S_DRIVER_OK);
-	turns();
+	fresh_turns(loop);
 }
 
 static void post(unsigned queue, uint16_t head)
@@ -95,7 +89,7 @@ static void kick(unsigned queue)
 	ssize_t r = write(dev->queue[queue].kick_fd, &one, sizeof(one));
 
 	(void)r;
-	turns();
+	fresh_turns(loop);
 }
 
 static void transmit(void)
@@ -124,7 +118,7 @@ static void receive(void)
 	}
 	kick(0);
 	wire_give(1 + get(1) % 4, len, len, NULL, 64, &m);
-	turns();
+	fresh_turns(loop);
 }
 
 /* ---- commands ---- */
@@ -311,7 +305,7 @@ static void expect_sane(void)
 static void a_second(void)
 {
 	vm_clock_step(clock_now(CLOCK_VM_NS) + NSEC_PER_SEC);
-	turns();
+	fresh_turns(loop);
 	for (unsigned tx = 0; tx < 2; tx++)
 		CHECK(!nic->pair[0].coal[tx].owed || !nic->vdev.lane[0].running || atomic_load(&dev->broken));
 }
@@ -331,7 +325,7 @@ static void operation(void)
 		break;
 	case 4:
 		vm_clock_step(clock_now(CLOCK_VM_NS) + get(3));
-		turns();
+		fresh_turns(loop);
 		break;
 	case 5:
 		a_second();
@@ -339,7 +333,7 @@ static void operation(void)
 	case 6:
 		virtio_quiesce(dev);
 		virtio_resume(dev);
-		turns();
+		fresh_turns(loop);
 		break;
 	default:
 		command_checked();
@@ -393,11 +387,7 @@ static void open_all(void)
 static void start_over(void)
 {
 	virtio_reset(dev);
-	wire_start_over();
-	vm_clock_step(0);
-	turns();
-	CHECK(wire_balanced());
-	fresh_clear();
+	fresh_over(loop);
 	memset(posted, 0, sizeof(posted));
 }
 
