@@ -120,13 +120,27 @@ static void set_slot(struct pci_device *p, struct pci_device *occupant)
 	mutex_unlock(&p->bus->lock);
 }
 
+static int check_props(const struct pci_device *p, struct error *err)
+{
+	if (p->acpi_index)
+		return fail(err, ENOTSUP, "acpi-index=%u: cards are not named by ACPI here; leave it out",
+			    p->acpi_index);
+	if (p->failover_pair)
+		return fail(err, ENOTSUP,
+			    "failover_pair_id=%.64s: there are no cards of the host's to pair; leave it out",
+			    p->failover_pair);
+	return 0;
+}
+
 static int pci_realize(struct device *d, struct error *err)
 {
 	struct pci_device *p = to_pci_device(d);
 	const struct pci_class *c = pci_class(p);
 	struct pci_bus *b = to_pci_bus(d->bus);
-	int r = addr_choose(b, p, err);
+	int r = check_props(p, err);
 
+	if (r == 0)
+		r = addr_choose(b, p, err);
 	if (r < 0)
 		return r;
 	p->bus = b;
@@ -270,6 +284,10 @@ static void pci_device_instance_init(struct object *o)
 	p->intx_gsi = -1;
 }
 
+/* Of PCI Express, which this bus is not, and of QEMU's DMA. */
+#define NO_EFFECT		 "accepted; nothing depends on it"
+#define ACCEPTED(i, name, value) OPT_F(struct pci_device, accepted[i], name, OPT_BOOL, .def = value, .help = NO_EFFECT)
+
 static const struct opt pci_device_props[] = {
 	OPT_F(struct pci_device, addr_slot, "addr", OPT_CUSTOM, .parse = addr_parse, .arg = "slot[.function]",
 	      .help = "place on the bus, hexadecimal; the first free slot if not given"),
@@ -279,6 +297,16 @@ static const struct opt pci_device_props[] = {
 	      .help = "image of its option ROM; empty: none. Without it that of iPXE, for a card that had one, if installed"),
 	OPT_F(struct pci_device, rombar, "rombar", OPT_INT, .min = (uint64_t)-1, .max = 1, .def = "-1",
 	      .help = "0: the guest does not see the option ROM; 1 and -1: it does"),
+	OPT_F(struct pci_device, acpi_index, "acpi-index", OPT_UINT, .max = UINT32_MAX, .def = "0",
+	      .help = "only 0: the number by which ACPI names it"),
+	OPT_F(struct pci_device, failover_pair, "failover_pair_id", OPT_STR, .arg = "id",
+	      .help = "not offered: the card for which it stands by"),
+	OPT_F(struct pci_device, bounce_size, "x-max-bounce-buffer-size", OPT_SIZE, .def = "4096", .help = NO_EFFECT),
+	ACCEPTED(0, "x-pcie-lnksta-dllla", "on"),
+	ACCEPTED(1, "x-pcie-extcap-init", "on"),
+	ACCEPTED(2, "x-pcie-err-unc-mask", "on"),
+	ACCEPTED(3, "x-pcie-ext-tag", "on"),
+	ACCEPTED(4, "x-pcie-ari-nextfn-1", "off"),
 	OPT_END,
 };
 

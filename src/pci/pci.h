@@ -53,6 +53,11 @@ struct pci_device {
 	char *romfile;	    /* property; NULL: the class's; "": none */
 	int32_t rombar;	    /* property; 0: the ROM is not shown */
 	bool multifunction; /* property: other functions of the slot may be there */
+	/* Properties of QEMU's that must be as they are by default, or change nothing. */
+	uint32_t acpi_index;
+	char *failover_pair;
+	uint64_t bounce_size;
+	bool accepted[5];
 	uint8_t devfn;
 	struct pci_bus *bus; /* NULL: not on it yet, or not any more */
 

@@ -812,6 +812,10 @@ static void class_init(struct class *c)
 	dc->reset = device_reset_hook;
 }
 
+#define UNUSED_PROP(i, name, value)                                            \
+	OPT_F(struct virtio_device, accepted[i], name, OPT_BOOL, .def = value, \
+	      .help = "accepted; nothing depends on it")
+
 static const struct opt props[] = {
 	OPT_F(struct virtio_device, event_idx_ok, "event_idx", OPT_BOOL, .def = "on",
 	      .help = "offer notification by event index"),
@@ -830,6 +834,9 @@ static const struct opt props[] = {
 	      .help = "offer kicks that say where the ring is; nothing is made of it"),
 	OPT_F(struct virtio_device, iommu_platform, "iommu_platform", OPT_BOOL, .def = "off",
 	      .help = "only off: addresses through an IOMMU"),
+	UNUSED_PROP(0, "use-started", "on"),
+	UNUSED_PROP(1, "use-disabled-flag", "on"),
+	UNUSED_PROP(2, "x-disable-legacy-check", "off"),
 	OPT_END,
 };
 

@@ -91,6 +91,7 @@ struct virtio_device {
 	bool event_idx_ok, indirect_ok, packed, in_order, queue_reset, notification_data;
 	bool any_layout, notify_on_empty; /* of the legacy interface */
 	bool iommu_platform;		  /* must be off */
+	bool accepted[3];		  /* QEMU's switches for its older machines */
 
 	/* Of the start, until the reset; changed under the control mutex, while all lanes stand still. */
 	bool started; /* the driver uses the device */
