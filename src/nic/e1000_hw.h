@@ -209,8 +209,7 @@ enum {
 #define RAH_ASEL(v) ((v) >> 16 & 3)
 
 /* ---- descriptors: 16 bytes, an address first ---- */
-#define E1000_DESC	 16u
-#define E1000_DESC_SHIFT 4
+#define E1000_DESC 16u
 
 /* Receive (3.2.3), the second word: length, checksum, status, errors, special. */
 #define RXD_DD	  BIT32(0)

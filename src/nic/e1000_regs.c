@@ -68,11 +68,6 @@ static void write_head(struct e1000 *e, unsigned off, uint32_t v)
 	loop_call(e->loop, off == E1000_TDH ? set_tx_head : set_rx_head, e);
 }
 
-static uint32_t read_head(struct e1000 *e, unsigned off)
-{
-	return e1000_get(e, off);
-}
-
 static uint32_t read_tail(struct e1000 *e, unsigned off)
 {
 	return e1000_tail(e, off == E1000_TDT);
@@ -278,7 +273,7 @@ static const struct reg regs[] = {
 	QUEUE(E1000_RDBAL, 0xfffffff0),
 	QUEUE(E1000_RDBAH, ALL),
 	QUEUE(E1000_RDLEN, 0x000fff80),
-	{ .offset = E1000_RDH, .writable = 0xffff, .read = read_head, .write = write_head },
+	{ .offset = E1000_RDH, .writable = 0xffff, .write = write_head },
 	{ .offset = E1000_RDT, .read = read_tail, .write = write_tail },
 	{ .offset = E1000_RDTR, .writable = 0xffff, .write = write_delay },
 	RW(E1000_RXDCTL, 0x01010000, 0x013f3f3f),
@@ -293,7 +288,7 @@ static const struct reg regs[] = {
 	QUEUE(E1000_TDBAL, 0xfffffff0),
 	QUEUE(E1000_TDBAH, ALL),
 	QUEUE(E1000_TDLEN, 0x000fff80),
-	{ .offset = E1000_TDH, .writable = 0xffff, .read = read_head, .write = write_head },
+	{ .offset = E1000_TDH, .writable = 0xffff, .write = write_head },
 	{ .offset = E1000_TDT, .read = read_tail, .write = write_tail },
 	{ .offset = E1000_TIDV, .writable = 0xffff, .write = write_delay },
 	RW(E1000_TXDCTL, 0, 0xff7f3f3f),
