@@ -179,8 +179,10 @@ static void set_half(uint64_t *v, bool high, uint32_t value)
 		*v = (*v & ~(uint64_t)UINT32_MAX) | value;
 }
 
-/* 4.2.4: a page frame of pages whose size, and an alignment that, the driver has told. What is no number of bytes is
- * nowhere. */
+/*
+ * 4.2.4: a page frame of pages whose size, and an alignment that, the driver has told. What is no number of bytes is
+ * nowhere.
+ */
 static void page_frame_write(struct virtio_mmio *m, struct virtq *q, uint32_t pfn)
 {
 	uint64_t gpa = is_power_of_2(m->guest_page) ? (uint64_t)pfn * m->guest_page : UINT64_MAX;
