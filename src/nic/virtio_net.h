@@ -99,6 +99,13 @@ struct vnet_rx {
 	struct frame_meta held_meta;
 	struct timer patience;
 
+	/* of the frame that is being taken, if its hash was asked for already */
+	struct {
+		bool known;
+		unsigned report;
+		uint32_t value;
+	} hash;
+
 	uint8_t *spill; /* NET_FRAME_MAX bytes */
 	struct iovec iov[VNET_RX_IOV + 1];
 	struct vnet_rx_chain chain[VNET_RX_IOV];

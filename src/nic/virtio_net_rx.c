@@ -128,20 +128,27 @@ static inline void peel(struct vnet_pair *p)
 	rx->bytes -= before - ch->len;
 }
 
+/*
+ * The first bytes of a frame of len bytes, `size` at most, which lies in the first cnt pieces: a copy, as the guest could
+ * change them while they are judged. What is behind the frame is anything.
+ */
+static inline void peek(const struct vnet_rx *rx, unsigned cnt, size_t len, uint8_t *head, size_t size)
+{
+	if (likely(rx->iov[rx->first].iov_len >= size && rx->room))
+		vnet_copy(head, rx->iov[rx->first].iov_base, size);
+	else
+		iov_read_at(&rx->iov[rx->first], cnt, 0, head, MIN(len, size));
+}
+
 /* The hash of the frame that lies in the first cnt pieces (5.1.6.4.4), by a copy of its headers. */
 static __attribute__((noinline)) unsigned hash_frame(struct vnet_pair *p, unsigned cnt, size_t len, uint32_t *value)
 {
-	struct vnet_rx *rx = &p->rx;
 	uint8_t head[RSS_PEEK];
-	size_t n = MIN(len, sizeof(head));
 
 	*value = 0;
 	if (!p->rss->hash.types)
 		return VIRTIO_NET_HASH_REPORT_NONE;
-	if (likely(rx->iov[rx->first].iov_len >= n))
-		vnet_copy(head, rx->iov[rx->first].iov_base, n);
-	else
-		iov_read_at(&rx->iov[rx->first], cnt, 0, head, n);
+	peek(&p->rx, cnt, len, head, sizeof(head));
 	return rss_hash_frame(&p->rss->hash, head, len, value);
 }
 
@@ -192,9 +199,11 @@ static void write_header(struct vnet_pair *p, const struct frame_meta *m, unsign
 		struct iov_cur cur = h->at ? iov_cur(&one, 1) : iov_cur(h->piece, h->n);
 
 		if (p->hdr_len == sizeof(hdr.hash)) {
-			uint32_t hash;
+			uint32_t hash = p->rx.hash.value;
+			unsigned report = p->rx.hash.known ? p->rx.hash.report :
+							     hash_frame(p, p->rx.last - p->rx.first, len, &hash);
 
-			hdr.hash.hash_report = htole16((uint16_t)hash_frame(p, p->rx.last - p->rx.first, len, &hash));
+			hdr.hash.hash_report = htole16((uint16_t)report);
 			hdr.hash.hash_value = htole32(hash);
 			hdr.hash.padding = 0;
 		}
@@ -360,16 +369,11 @@ static inline unsigned window_pieces(const struct vnet_rx *rx)
 
 static enum net_drop filter(struct vnet_pair *p, size_t len)
 {
-	struct vnet_rx *rx = &p->rx;
 	uint8_t head[RX_FILTER_PEEK];
 
 	if (p->filter->promisc)
 		return NET_OK;
-	/* A copy: the guest could change it while it is judged. */
-	if (likely(rx->iov[rx->first].iov_len >= sizeof(head) && rx->room))
-		vnet_copy(head, rx->iov[rx->first].iov_base, sizeof(head));
-	else
-		iov_read_at(&rx->iov[rx->first], window_pieces(rx), 0, head, MIN(len, sizeof(head)));
+	peek(&p->rx, window_pieces(&p->rx), len, head, sizeof(head));
 	return rx_filter_judge(p->filter, head, len);
 }
 
@@ -543,15 +547,21 @@ enum net_drop vnet_rx_take(struct net_client *c, size_t len, const struct frame_
 	if (unlikely(p->inbox) && p->rss->steering) {
 		struct vnet_pair *to = vnet_steer_to(p, len);
 
-		if (to != p)
-			return vnet_steer(p, to, len, m);
+		why = to == p ? vnet_rx_put(p, len, m) : vnet_steer(p, to, len, m);
+		rx->hash.known = false;
+		return why;
 	}
 	return vnet_rx_put(p, len, m);
 }
 
 unsigned vnet_rx_hash(struct vnet_pair *p, size_t len, uint32_t *value)
 {
-	return hash_frame(p, window_pieces(&p->rx), len, value);
+	struct vnet_rx *rx = &p->rx;
+
+	rx->hash.report = hash_frame(p, window_pieces(rx), len, &rx->hash.value);
+	rx->hash.known = true;
+	*value = rx->hash.value;
+	return rx->hash.report;
 }
 
 void vnet_rx_read(struct vnet_pair *p, void *to, size_t len)

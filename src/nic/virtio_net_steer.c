@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * virtio-net: frames go to the pair that the driver's table says (virtio 1.2, 5.1.6.5.6.4), whichever queue of the netdev
+ * virtio-net: frames go to the pair that the driver's table says (virtio 1.2, 5.1.6.5.7.3), whichever queue of the netdev
  * they came by.
  *
  * The wire is asked to give frames by the right queue (net_steer()). If it cannot, the kernel spreads a tap's flows over

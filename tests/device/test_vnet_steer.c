@@ -144,6 +144,43 @@ static void by_the_table(void **state)
 	finish();
 }
 
+/* The hash in a frame's header is that by which it was steered, wherever that was. */
+static void hash_in_the_header(void **state)
+{
+	static const char *const props[] = { "mq=on", "rss=on", "hash=on", NULL };
+	struct virtio_net_hdr_v1_hash h;
+
+	(void)state;
+	open_mqbench(props);
+	up(ALL_FEATURES);
+	assert_int_equal(configure(VIRTIO_NET_RSS_HASH_TYPE_UDPv4, 0), VIRTIO_NET_OK);
+	for (unsigned i = 0; i < 64; i++) {
+		uint32_t hash, len;
+		uint16_t head;
+		struct gq *q;
+
+		make_flow((uint16_t)(1000 + i));
+		if (i & 4)
+			frame[12] = 0x88; /* nothing to be hashed: the first pair's */
+		rss_hash_frame(&b.n->rss.hash, frame, 100, &hash);
+		q = &b.q[hash & 1 ? RXQ1 : RXQ];
+		post_rx(&b, 1600);
+		kick(&b.q[RXQ]);
+		post_on_second();
+		settle_both();
+		assert_int_equal(i & 2 ? wire_frame(&b, frame, 100, NULL) : give_second(frame, 100), NET_OK);
+		settle_both();
+		assert_true(reap(q, &head, &len));
+		assert_int_equal(len, sizeof(h) + 100);
+		gather_chain(q, head, back, len);
+		memcpy(&h, back, sizeof(h));
+		assert_int_equal(le16toh(h.hash_report),
+				 i & 4 ? VIRTIO_NET_HASH_REPORT_NONE : VIRTIO_NET_HASH_REPORT_UDPv4);
+		assert_int_equal(le32toh(h.hash_value), hash);
+	}
+	finish();
+}
+
 /* Without buffers frames wait, as many as have room; with them they come in order, long ones too. */
 static void waits_for_buffers(void **state)
 {
@@ -359,6 +396,7 @@ int main(void)
 		cmocka_unit_test(breaks),
 		cmocka_unit_test(all_lengths),
 		cmocka_unit_test(often),
+		cmocka_unit_test(hash_in_the_header),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
