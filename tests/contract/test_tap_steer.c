@@ -32,15 +32,16 @@ static int packet = -1;
 
 /* ---- the interface ---- */
 
-static void up(void)
+/* Frames are sent by this interface from now on. */
+static void up(const char *name)
 {
 	struct sockaddr_ll at = { .sll_family = AF_PACKET };
 
-	assert_true(run_ip("link set vtap0 up"));
+	assert_true(run_ip("link set %s up", name));
 	if (packet >= 0)
 		close(packet);
 	packet = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0);
-	at.sll_ifindex = (int)if_nametoindex("vtap0");
+	at.sll_ifindex = (int)if_nametoindex(name);
 	assert_int_equal(bind(packet, (struct sockaddr *)&at, sizeof(at)), 0);
 }
 
@@ -55,7 +56,7 @@ static int setup(void **state)
 	tap_steer_load(tap[0].steer);
 	assert_string_equal(tap_steer_state(tap[0].steer), "loaded");
 	assert_int_equal(tap_dev_enable(&tap[0]), 0);
-	up();
+	up("vtap0");
 	for (unsigned i = 0; i < RSS_KEY_LEN; i++)
 		hash.key[i] = (uint8_t)random();
 	rss_set_key(&hash, hash.key, RSS_KEY_LEN);
@@ -249,13 +250,64 @@ static void an_interface_that_is_made_anew(void **state)
 				tap_dev_disable(&tap[(q + 3) % QUEUES]);
 			assert_int_equal(tap_dev_reattach(&tap[q]), 0);
 		}
-		up();
+		up("vtap0");
 		attach(all);
 		expect_by_the_table();
 		steer_to(0x55);
 		expect_by_the_table();
 		assert_true(run_ip("tuntap del dev vtap0 mode tap multi_queue"));
 	}
+}
+
+/* The frame that is read next from a queue, of this length, is the one at f; others are the host's own. */
+static bool comes_by(unsigned queue, const uint8_t *f, size_t len)
+{
+	uint8_t in[2048];
+
+	for (unsigned ms = 0; ms < 10000;) {
+		ssize_t n = read(tap[queue].fd, in, sizeof(in)) - (ssize_t)TAP_VNET_HDR_LEN;
+
+		if (n == (ssize_t)len && !memcmp(in + TAP_VNET_HDR_LEN, f, len))
+			return true;
+		if (n < 0 && ++ms)
+			usleep(1000);
+	}
+	return false;
+}
+
+/*
+ * A tag that the kernel keeps beside a frame is in front of the others when it is read: it counts among those that are
+ * passed over.
+ */
+static void tags_beside_the_frame(void **state)
+{
+	uint8_t f[LEN], all[LEN + 4];
+	unsigned hashed = 0;
+
+	(void)state;
+	if (!run_ip("link add link vtap0 name vtap0.5 type vlan id 5")) {
+		print_message("no VLANs in this kernel\n");
+		skip();
+	}
+	up("vtap0.5");
+	assert_true(tap[0].vnet_hdr);
+	attach((1u << QUEUES) - 1);
+	steer_to((1u << QUEUES) - 1);
+	for (unsigned i = 0; i < 3 * FLOWS; i++) {
+		unsigned tags = i / FLOWS; /* in the frame */
+
+		make_flow(f, i % FLOWS);
+		memmove(f + 12 + 4 * tags, f + 12, 26); /* what is hashed */
+		for (unsigned k = 0; k < tags; k++)
+			memcpy(f + 12 + 4 * k, (uint8_t[]){ 0x81, 0, 0, 7 }, 4);
+		memcpy(all, f, 12);
+		memcpy(all + 12, (uint8_t[]){ 0x81, 0, 0, 5 }, 4);
+		memcpy(all + 16, f + 12, LEN - 12);
+		hashed += queue_of(all) != table.unclassified;
+		assert_int_equal(send(packet, f, LEN, 0), LEN);
+		assert_true(comes_by(queue_of(all), all, sizeof(all)));
+	}
+	assert_in_range(hashed, FLOWS, 2 * FLOWS);
 }
 
 /* What a vwire that was killed left on an interface that outlives it does not steer for the next one. */
@@ -281,7 +333,7 @@ static void a_program_that_was_left_behind(void **state)
 	assert_int_equal(tap_steer_join(next, 2), 0);
 	assert_int_equal(tap_dev_enable(&next[0]), 0);
 	assert_int_equal(tap_dev_enable(&next[1]), 0);
-	up();
+	up("vtap0");
 	for (unsigned flow = 0; flow < FLOWS; flow++)
 		send_flow(flow, f);
 	for (unsigned i = 0; i < 2; i++) {
@@ -307,8 +359,9 @@ static void a_program_that_was_left_behind(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(every_number_of_pairs),	      TEST(any_queues_in_any_order),	    TEST(tables_that_change),
-		TEST(an_interface_that_is_made_anew), TEST(a_program_that_was_left_behind),
+		TEST(every_number_of_pairs), TEST(any_queues_in_any_order),
+		TEST(tables_that_change),    TEST(an_interface_that_is_made_anew),
+		TEST(tags_beside_the_frame), TEST(a_program_that_was_left_behind),
 	};
 	struct tap_steer_map *map;
 
