@@ -228,6 +228,56 @@ static void checksum_places(void **state)
 				}
 }
 
+/* One of the three ways to ask for a sum. */
+static void ask_for_sum(unsigned way, uint64_t gpa, size_t len, const uint16_t r[3])
+{
+	if (way == 2) {
+		eg_tx_desc(g, gpa,
+			   (uint64_t)len | TXD_EOP | TXD_IC | TXD_RS | (uint64_t)r[1] << 16 | (uint64_t)r[0] << 40);
+		return;
+	}
+	eg_tx_desc(g, CONTEXT(r[0], r[1], r[2], r[0], r[1], r[2]), CONTEXT2(0, 0, 0, 0));
+	eg_tx_desc(g, gpa, DATA(len, TXD_EOP, way ? POPTS_TXSM : POPTS_IXSM));
+}
+
+/*
+ * A checksum whose place, or bytes, are not all in the frame is none: the frame goes as it is, and no byte of an earlier
+ * one with it. Nor is one over more than a header, in a batch of many, whose copies lie side by side.
+ */
+static void checksums_outside(void **state)
+{
+	static const uint16_t rows[][3] = { { 14, 59, 0 },     { 14, 60, 0 },  { 14, 255, 0 }, { 60, 24, 0 },
+					    { 255, 24, 0 },    { 14, 59, 33 }, { 14, 24, 60 }, { 14, 24, 300 },
+					    { 14, 24, 65535 }, { 34, 24, 33 } };
+	static const uint16_t large[3] = { 14, 24, 1999 };
+
+	(void)state;
+	eg_up(g, 256, EG_RCTL);
+	for (unsigned i = 0; i < ARRAY_SIZE(rows); i++) {
+		for (unsigned way = 0; way < 3 - (rows[i][2] != 0); way++) {
+			fake_forget(wire);
+			memset(eg_at(g, EG_FREE), 0xff, 1500);
+			ask_for_sum(way, EG_FREE, 1500, (const uint16_t[3]){ 14, 24, 300 });
+			all_consumed();
+			make_plain(eg_at(g, EG_FREE), 60, i);
+			ask_for_sum(way, EG_FREE, 60, rows[i]);
+			all_consumed();
+			assert_int_equal(wire->n_got, 2);
+			assert_int_equal(wire->got[1].len, 60);
+			assert_memory_equal(wire->got[1].bytes, eg_at(g, EG_FREE), 60);
+		}
+	}
+	fake_forget(wire);
+	for (unsigned i = 0; i < NET_BATCH; i++) {
+		make_plain(eg_at(g, EG_FREE + i * 2048), 2000, i);
+		ask_for_sum(0, EG_FREE + i * 2048, 2000, large);
+	}
+	all_consumed();
+	assert_int_equal(wire->n_got, NET_BATCH);
+	for (unsigned i = 0; i < NET_BATCH; i++)
+		assert_memory_equal(wire->got[i].bytes, eg_at(g, EG_FREE + i * 2048), 2000);
+}
+
 /* Headers of other protocols than the context says, and cut short anywhere, to be segmented and to be summed. */
 static void others_segmented(void **state)
 {
@@ -1066,6 +1116,7 @@ int main(void)
 		TEST(impossible_segments),
 		TEST(not_tcp),
 		TEST(checksum_places),
+		TEST(checksums_outside),
 		TEST(others_segmented),
 		TEST(summed_with_tag),
 		TEST(header_in_pieces),

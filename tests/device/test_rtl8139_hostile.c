@@ -498,6 +498,12 @@ static void lengths(void **state)
 		assert_int_not_equal(from_wire(len[i / 2]), NET_OK);
 		assert_int_equal(rg_receive(g, got, sizeof(got)), -1);
 	}
+	/* The other mode takes longer ones. */
+	rg_up_c(g, 3, false);
+	rg_write(g, R_RCR, 4, (rg_read(g, R_RCR, 4) & ~63u) | RCR_AAP);
+	settle(g->loop);
+	assert_int_equal(from_wire(RTL_RX_MAX_C + 1), NET_DROP_TOO_BIG);
+	assert_int_equal(rg_receive(g, got, sizeof(got)), -1);
 }
 
 /* R2, B9, B10: CAPR is anything; what is written lies in the ring, also of a frame that is too long; it always ends. */
@@ -687,8 +693,21 @@ static void loopback(void **state)
 				assert_int_equal(rg_get32(g, RG_RX_RING) & (DESC_OWN | DESC_FS | DESC_LS), DESC_FS);
 			else if (len <= RTL_RX_MAX_C)
 				assert_int_equal(rg_receive(g, got, sizeof(got)), MAX(len, 60u));
+			else
+				assert_int_equal(rg_receive(g, got, sizeof(got)), -1);
 		}
 	}
+	/* Of more bytes than a length in a descriptor has bits for. */
+	rg_up_cplus(g);
+	rg_write(g, R_RCR, 4, RCR_AAP);
+	rg_write(g, R_TCR, 4, TCR_LBK);
+	make_plain(rg_at(g, RG_FREE), 12000, 1);
+	rg_desc(g, RG_TX_RING, 0, DESC_OWN | DESC_FS | 6000, 0, RG_FREE);
+	rg_desc(g, RG_TX_RING, 1, DESC_OWN | DESC_LS | DESC_EOR | 6000, 0, RG_FREE + 6000);
+	rg_poll(g);
+	settle(g->loop);
+	assert_false(rg_get32(g, RG_TX_RING + 16) & DESC_OWN);
+	assert_true(rg_get32(g, RG_RX_RING) & DESC_OWN);
 	assert_int_equal(wire->n_got, 0);
 	assert_int_equal(counter_get(&g->nic->tx.in), 0);
 	/* A large send into the own receiver is cut, and ends where there is no room. */

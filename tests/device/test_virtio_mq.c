@@ -460,6 +460,60 @@ static void by_chance(void **state)
 	close_mqbench();
 }
 
+static const struct net_client_ops no_ops = { .type = "test" };
+
+static int make_another(void)
+{
+	static const struct virtio_transport none;
+	struct error err = { "" };
+	struct object *o = object_new("virtio-net-device", &err);
+	struct virtio_device *v = to_virtio_device(to_device(o));
+	struct bus bus;
+	int r;
+
+	assert_int_equal(object_set(o, "netdev", "other", &err), 0);
+	assert_int_equal(object_set(o, "mq", "on", &err), 0);
+	v->transport = &none;
+	v->dma = &b.dma;
+	v->loop = b.loop;
+	v->lock = &b.lock;
+	bus_init(&bus, "virtio", "another", NULL);
+	r = device_realize(&v->dev, &bus, &err);
+	if (r == 0)
+		device_del(&v->dev);
+	else
+		object_free(o);
+	bus_deinit(&bus);
+	return r;
+}
+
+/* C33: the first pair is connected when it turns out that the second one cannot be: then it is not. */
+static void refused_half_way(void **state)
+{
+	struct net_client other[2], busy = { .ops = &no_ops, .kind = NET_KIND_PORT, .name = "busy" };
+	struct error err;
+
+	(void)state;
+	open_mqbench(mq_on);
+	for (unsigned i = 0; i < 2; i++) {
+		other[i] = (struct net_client){ .ops = &no_ops, .name = "other", .queue = i, .loop = b.loop };
+		assert_int_equal(net_client_add(&other[i], &err), 0);
+	}
+	busy.loop = b.loop;
+	assert_int_equal(net_client_add(&busy, &err), 0);
+	assert_int_equal(net_connect(&busy, &other[1], &err), 0);
+	for (unsigned i = 0; i < 3; i++) {
+		assert_true(make_another() < 0);
+		assert_null(other[0].peer);
+	}
+	net_disconnect(&busy);
+	assert_int_equal(make_another(), 0);
+	net_client_remove(&busy);
+	net_client_remove(&other[0]);
+	net_client_remove(&other[1]);
+	close_mqbench();
+}
+
 /* A netdev with one queue makes one pair, whatever mq= says. */
 static void one_queue(void **state)
 {
@@ -494,6 +548,7 @@ int main(void)
 		cmocka_unit_test(often_by_other_ways),
 		cmocka_unit_test(broken_on_the_other),
 		cmocka_unit_test(by_chance),
+		cmocka_unit_test(refused_half_way),
 		cmocka_unit_test(one_queue),
 	};
 

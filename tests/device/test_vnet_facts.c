@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* What a driver may learn of its card: statistics, the largest packet, that it is to announce itself, that it stands by. */
 #include "guest.h"
+#include "leaks.h"
 
 static uint8_t frame[NET_FRAME_MAX], back[NET_FRAME_MAX];
 static struct bench b;
@@ -334,6 +335,7 @@ static void test_segments_that_lie(void **state)
 static void test_refused_properties(void **state)
 {
 	static const struct virtio_transport none;
+	struct leaks before = { 0 };
 	struct error err = { "" };
 
 	(void)state;
@@ -357,7 +359,10 @@ static void test_refused_properties(void **state)
 		assert_true(device_realize(&v->dev, &bus, &err) < 0);
 		bus_deinit(&bus);
 		object_free(o);
+		if (i == 10)
+			before = leaks_now();
 	}
+	assert_int_equal(leaks_since(&before), 0);
 	expect_healthy(&b);
 	bench_close(&b);
 }

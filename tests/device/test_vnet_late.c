@@ -209,9 +209,20 @@ static void test_stops(void **state)
 	driver_looks();
 	answer();
 	send_one();
+	/* ... even if nothing else may be done on its way on. */
+	net_quiesce(b.nic);
+	virtio_quiesce(b.v);
+	virtio_resume(b.v);
+	settle(&b);
+	expect_calls(2);
+	net_start(b.nic);
+	settle(&b);
+	driver_looks();
+	answer();
+	send_one();
 	driver_up(&b, features);
 	pass(10 * DELAY);
-	expect_calls(1);
+	expect_calls(2);
 	up(features);
 	send_one();
 	virtio_queue_reset(b.v, TXQ);
