@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * virtio-net with two pairs of queues whose loops run in threads of their own, under traffic both ways, while the driver
- * turns the second pair off and on, changes filters and steering, and the device is held quiet and reset. Under the
- * thread sanitizer this shows who touches what; without it, that accounts are exact whenever the device stands still,
- * and that each command is answered once. Once with loops that sleep and once with loops that poll.
+ * turns the second pair off and on, changes filters and steering, resets queues and breaks the device, and while that is
+ * held quiet and reset. Under the thread sanitizer this shows who touches what; without it, that accounts are exact
+ * whenever the device stands still, and that each command is answered once. Once with loops that sleep and once with loops
+ * that poll.
  */
+#include <limits.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -117,14 +119,22 @@ static void reap_all(unsigned queue)
 		;
 }
 
-static void traffic(unsigned round)
+/* On all queues but one. */
+static void traffic_but(unsigned round, unsigned but)
 {
 	for (unsigned i = 0; i < 4; i++) {
 		for (unsigned queue = RXQ; queue <= TXQ1; queue++)
-			post_one(queue, 4 * round + i);
+			if (queue != but)
+				post_one(queue, 4 * round + i);
 	}
 	for (unsigned queue = RXQ; queue <= TXQ1; queue++)
-		reap_all(queue);
+		if (queue != but)
+			reap_all(queue);
+}
+
+static void traffic(unsigned round)
+{
+	traffic_but(round, UINT_MAX);
 }
 
 static void post_order(uint8_t class, uint8_t what, uint16_t data, unsigned len)
@@ -199,6 +209,18 @@ static void everything_at_once(const char *poll, unsigned rounds)
 			traffic(i);
 			await_answer();
 			n_steered += *(uint8_t *)at(&b, acks) == VIRTIO_NET_OK;
+		}
+		if (i % 11 == 6) { /* frames of the other pair may be on their way to it */
+			virtio_queue_reset(b.v, i % 4);
+			traffic_but(i, i % 4);
+			place_queue(&b, i % 4);
+		}
+		if (i % 30 == 14) { /* one loop breaks the device, the other one is in the middle of something */
+			post_nonsense(&b.q[i / 30 % 4]);
+			kick(&b.q[i / 30 % 4]);
+			traffic_but(i, i / 30 % 4);
+			start_anew();
+			check_accounts();
 		}
 		if (i % 10 == 5) {
 			virtio_quiesce(b.v);
