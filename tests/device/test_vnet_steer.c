@@ -422,10 +422,14 @@ static void often(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(by_the_table),	  cmocka_unit_test(waits_for_buffers),
-		cmocka_unit_test(waits_in_bytes), cmocka_unit_test(in_the_way),
-		cmocka_unit_test(stops),	  cmocka_unit_test(given_behind_a_reset),
-		cmocka_unit_test(changes),	  cmocka_unit_test(breaks),
+		cmocka_unit_test(by_the_table),
+		cmocka_unit_test(waits_for_buffers),
+		cmocka_unit_test(waits_in_bytes),
+		cmocka_unit_test(in_the_way),
+		cmocka_unit_test(stops),
+		cmocka_unit_test(given_behind_a_reset),
+		cmocka_unit_test(changes),
+		cmocka_unit_test(breaks),
 		cmocka_unit_test(all_lengths),
 		cmocka_unit_test(often),
 		cmocka_unit_test(hash_in_the_header),

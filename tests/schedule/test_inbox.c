@@ -33,6 +33,7 @@ static bool put(uint32_t len, uint32_t id)
 
 	if (!at)
 		return false;
+	assert_true(at >= in.bytes && at + len <= in.bytes + INBOX_BYTES);
 	write_frame(at, len, id);
 	inbox_ready(&in, ticket, &no_meta);
 	return true;
@@ -80,6 +81,7 @@ static void test_order_and_wrap(void **state)
 		given = taken; /* start over with what is left forgotten */
 		while (inbox_first(&in))
 			inbox_pop(&in);
+		assert_true(in.head == in.tail); /* all of the room is there again */
 	}
 }
 
