@@ -82,6 +82,12 @@ static void one_pair_driver(void **state)
 	settle_both();
 	assert_true(reap(&b.q[RXQ1], NULL, NULL));
 	assert_int_equal(*(uint8_t *)at(&b, ack), VIRTIO_NET_OK);
+	/* Calls for the third queue, which is the control queue now, do not wait. */
+	ack = post_command(RXQ1, VIRTIO_NET_CTRL_NOTF_COAL, VIRTIO_NET_CTRL_NOTF_COAL_VQ_SET,
+			   &(struct vnet_std_coal_vq){ .vq_index = htole16(RXQ1) }, sizeof(struct vnet_std_coal_vq));
+	settle_both();
+	assert_true(reap(&b.q[RXQ1], NULL, NULL));
+	assert_int_equal(*(uint8_t *)at(&b, ack), VIRTIO_NET_ERR);
 	send_on_second(3);
 	kick(&b.q[MQCTRL]);
 	settle_both();
@@ -241,7 +247,22 @@ static void stopped_in_between(void **state)
 		assert_int_equal(used_idx(&b.q[MQCTRL]), 0);
 		assert_false(b.n->pair[1].active);
 	}
+	/* What the other loop has yet to do, or to say, for the driver before is not taken for this one's. */
+	for (unsigned turns = 0; turns < 2; turns++) {
+		up(ALL_FEATURES);
+		post_pairs(2);
+		settle(&b);
+		for (unsigned i = 0; i < turns; i++)
+			loop_turn(loop1);
+		up(ALL_FEATURES);
+		post_pairs(2);
+		settle(&b);
+		assert_int_equal(used_idx(&b.q[MQCTRL]), 0);
+		settle_both();
+		assert_int_equal(used_idx(&b.q[MQCTRL]), 1);
+	}
 	up(ALL_FEATURES);
+	vm_clock_step(clock_now(CLOCK_VM_NS) + 10 * PAUSE);
 	assert_int_equal(set_pairs(2), VIRTIO_NET_OK);
 	close_mqbench();
 }

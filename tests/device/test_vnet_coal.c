@@ -288,6 +288,25 @@ static void test_stops(void **state)
 	both_ways(stops);
 }
 
+/* Other numbers while the queue stands still: what is owed by them comes when it goes on. */
+static void test_changed_while_quiet(void **state)
+{
+	struct vnet_coal *c = &b.n->pair[0].coal[0];
+
+	(void)state;
+	assert_int_equal(set_kind(VIRTIO_NET_CTRL_NOTF_COAL_RX_SET, 15, 1000), VIRTIO_NET_OK);
+	move(false, 1);
+	b.calls[RXQ] = 0;
+	virtio_quiesce(b.v);
+	atomic_store(&c->params, 0);
+	loop_post(b.loop, &c->post); /* by another loop, which has not stopped yet */
+	settle(&b);
+	assert_int_equal(b.calls[RXQ], 0);
+	virtio_resume(b.v);
+	settle(&b);
+	assert_int_equal(b.calls[RXQ], 1);
+}
+
 /* A device that breaks owes no calls. */
 static void test_broken(void **state)
 {
@@ -428,6 +447,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(test_stops), /* they write into rings, as split ones are */
 		TEST(test_broken),
+		TEST(test_changed_while_quiet),
 		TEST(test_last_wins),
 		TEST(test_queue_reset),
 		TEST(test_refused),

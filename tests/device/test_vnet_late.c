@@ -163,6 +163,9 @@ static void test_at_once(void **state)
 	answer();
 	send_one();
 	assert_int_equal(b.calls[TXQ], 2);
+	up(features); /* what a driver said goes with it */
+	send_one();
+	assert_int_equal(b.calls[TXQ], 0);
 }
 
 /* A driver that begins to send only when it has reset the queue: what it negotiated counts, not who was there before. */

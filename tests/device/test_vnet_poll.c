@@ -301,6 +301,22 @@ static void test_nonsense(void **state)
 	}
 }
 
+/* Another loop has broken the device, and this one has not been told yet: it looks at no ring any more. */
+static void test_broken_elsewhere(void **state)
+{
+	(void)state;
+	open_polled();
+	atomic_store(&b.v->broken, true);
+	post_frame();
+	settle(&b);
+	assert_true(sleeps());
+	assert_int_equal(b.n_sunk, 0);
+	atomic_store(&b.v->broken, false);
+	settle(&b);
+	assert_int_equal(b.n_sunk, 1);
+	bench_close(&b);
+}
+
 /* An index that jumps is seen by who asks for a kick. */
 static void test_nonsense_index(void **state)
 {
@@ -346,6 +362,13 @@ static void test_by_thread(void **state)
 	assert_false(post_frame());
 	settle(&b);
 	assert_int_equal(b.n_sunk, 2);
+	bench_close(&b);
+	/* But for one whose frames wait on purpose. */
+	bench_open(&b, (const char *const[]){ "tx=timer", NULL });
+	poll_allow(&b.loop->poll);
+	loop_set_poll(b.loop, 1000);
+	driver_up(&b, ALL_FEATURES);
+	assert_false(poller_added(&b.n->pair[0].poll.poller));
 	bench_close(&b);
 }
 
@@ -417,6 +440,7 @@ int main(void)
 		cmocka_unit_test(test_reset),
 		cmocka_unit_test(test_queue_reset),
 		cmocka_unit_test(test_nonsense),
+		cmocka_unit_test(test_broken_elsewhere),
 		cmocka_unit_test(test_not_polled),
 		cmocka_unit_test(test_by_thread),
 		cmocka_unit_test(test_nothing_is_lost),
