@@ -204,8 +204,6 @@ static void reap_all(void)
 	for (unsigned i = 0; i < b.v->n_queues; i++)
 		while (enabled[i] && !virtio_broken(b.v) && reap(&b.q[i], NULL, NULL))
 			;
-	if (b.next_buf > RAM2_END - 128 * KIB)
-		b.next_buf = RAM2_GPA;
 }
 
 /* ---- what the wire does ---- */
@@ -276,6 +274,9 @@ static void turn_of(struct loop *l)
 
 static void step(void)
 {
+	/* Five rings take more of the first block than three: buffers are not to come there. */
+	if (b.next_buf > RAM2_END - 128 * KIB)
+		b.next_buf = RAM2_GPA;
 	switch (rnd(24)) {
 	case 0:
 	case 1:
