@@ -72,7 +72,6 @@ static int load(int map)
 {
 	size_t size = tap_steer_code_len * sizeof(struct bpf_insn);
 	struct bpf_insn *code = malloc(size);
-	union bpf_attr a;
 	int fd;
 
 	if (!code)
@@ -82,13 +81,7 @@ static int load(int map)
 		if (code[i].code == (BPF_LD | BPF_IMM | BPF_DW) && code[i].src_reg == BPF_PSEUDO_MAP_VALUE)
 			code[i].imm = map;
 	}
-	memset(&a, 0, sizeof(a));
-	a.prog_type = BPF_PROG_TYPE_SOCKET_FILTER;
-	a.insns = (uintptr_t)code;
-	a.insn_cnt = tap_steer_code_len;
-	a.license = (uintptr_t) "BSD";
-	memcpy(a.prog_name, "vwire", sizeof("vwire"));
-	fd = bpf_call(BPF_PROG_LOAD, &a);
+	fd = bpf_load(BPF_PROG_TYPE_SOCKET_FILTER, code, tap_steer_code_len);
 	free(code);
 	return fd;
 }

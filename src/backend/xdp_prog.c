@@ -52,15 +52,8 @@ static int load(int map)
 		{ .code = BPF_JMP | BPF_CALL, .imm = BPF_FUNC_redirect_map },
 		{ .code = BPF_JMP | BPF_EXIT },
 	};
-	union bpf_attr a;
 
-	memset(&a, 0, sizeof(a));
-	a.prog_type = BPF_PROG_TYPE_XDP;
-	a.insns = (uintptr_t)code;
-	a.insn_cnt = ARRAY_SIZE(code);
-	a.license = (uintptr_t) "BSD";
-	memcpy(a.prog_name, "vwire", sizeof("vwire"));
-	return bpf_call(BPF_PROG_LOAD, &a);
+	return bpf_load(BPF_PROG_TYPE_XDP, code, ARRAY_SIZE(code));
 }
 
 static int attach(int prog, int ifindex, unsigned flags)
