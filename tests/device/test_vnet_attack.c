@@ -164,12 +164,13 @@ static void reset_one(void)
 	enabled[i] = b.v->queue[i].q.enabled;
 }
 
-/* Some time later it is enabled after all. */
+/* Some time later it is enabled after all. One that break_one() spoilt is so still: its ring is the device's. */
 static void enable_one(void)
 {
 	unsigned i = rnd(b.v->n_queues);
+	const struct virtq *q = &b.v->queue[i].q;
 
-	if (enabled[i] || !b.v->queue[i].q.was_reset)
+	if (q->enabled || !q->was_reset)
 		return;
 	place_queue(&b, i);
 	enabled[i] = b.v->queue[i].q.enabled;
