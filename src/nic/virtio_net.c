@@ -349,7 +349,7 @@ static void vnet_stop(struct virtio_device *v, struct virtio_lane *l)
 		vnet_ctrl_stop(n);
 }
 
-/* What waits in the transmit ring goes with it, and so does a frame that waits for receive buffers. */
+/* What waits in the transmit ring goes with it, and so do frames that wait for receive buffers. */
 static void vnet_queue_reset(struct virtio_device *v, struct virtio_queue *vq)
 {
 	struct virtio_net *n = to_virtio_net(v);
@@ -364,10 +364,7 @@ static void vnet_queue_reset(struct virtio_device *v, struct virtio_queue *vq)
 		vnet_tx_stop(p);
 		vnet_late_forget(p);
 	} else {
-		if (p->rx.ready)
-			vnet_rx_stop(p);
-		vnet_rx_drop_held(p, NET_DROP_RESET);
-		vnet_steer_drop(p, NET_DROP_RESET);
+		vnet_rx_off(p);
 	}
 	vnet_coal_queue_reset(&p->coal[vq == p->txq]);
 }
@@ -392,7 +389,8 @@ static void vnet_reset_lane(struct virtio_device *v, struct virtio_lane *l)
 		vnet_late_forget(p);
 		vnet_steer_reset(p);
 		vnet_mq_reset_pair(p);
-		p->negotiated = false;
+		p->rx.off = p->negotiated = false;
+		atomic_store(&p->open, false);
 	}
 }
 

@@ -80,6 +80,7 @@ struct vnet_rx_header {
 
 struct vnet_rx {
 	bool ready;   /* lending is possible */
+	bool off;     /* the queue was reset alone, or taken out of use, since it was ready */
 	bool starved; /* owes its peer a wake when there are buffers again */
 
 	/* collected: chain[c_first..c_last) with the pieces iov[first..last), together `bytes` */
@@ -155,6 +156,7 @@ struct vnet_pair {
 	struct virtio_lane *lane; /* theirs, if the driver knows of the pair */
 	bool quiet;		  /* by the net core: between quiesce and start */
 	bool active;		  /* the driver uses the pair: see virtio_net_mq.c */
+	_Atomic bool open;	  /* ... and its receive queue is enabled: other pairs' frames may come */
 	/* what the driver configured: the device's, or a copy if that is another loop's */
 	const struct rx_filter *filter;
 	const struct vnet_rss *rss;
@@ -316,6 +318,7 @@ enum net_drop vnet_rx_take(struct net_client *c, size_t len, const struct frame_
 void vnet_rx_commit(struct net_client *c);
 void vnet_rx_start(struct vnet_pair *p);
 void vnet_rx_stop(struct vnet_pair *p); /* gives collected chains back; a frame that is held stays so */
+void vnet_rx_off(struct vnet_pair *p);	/* until it starts again with its queue enabled: frames are dropped */
 void vnet_rx_kick(struct vnet_pair *p);
 void vnet_rx_drop_held(struct vnet_pair *p, enum net_drop why);
 void vnet_rx_takes_changed(struct vnet_pair *p); /* a frame that is held may need what the guest takes no more */
@@ -389,7 +392,7 @@ unsigned vnet_rss_pair(const struct vnet_rss *r, unsigned report, uint32_t hash)
 /* ---- virtio_net_steer.c; the pair's loop ---- */
 int vnet_steer_init(struct vnet_pair *p); /* main; -ENOMEM */
 void vnet_steer_destroy(struct vnet_pair *p);
-/* Whose the frame at the head of p's window is, by the table. */
+/* Whose the frame at the head of p's window is: by the table, or p's own, or, if its queue is off, any other's. */
 struct vnet_pair *vnet_steer_to(struct vnet_pair *p, size_t len);
 /* Hand it on. NET_DROP_QUEUE_FULL: there is no room for it. */
 enum net_drop vnet_steer(struct vnet_pair *p, struct vnet_pair *to, size_t len, const struct frame_meta *m);

@@ -35,6 +35,7 @@ static void deactivate(struct vnet_pair *p)
 {
 	bool running = vnet_running(p);
 
+	atomic_store(&p->open, false);
 	if (running)
 		vnet_tx_kick(p);
 	net_retire(&p->client);

@@ -19,6 +19,11 @@
  * ever published alone.
  *
  * Without merged buffers a frame has exactly one chain, so only one is collected.
+ *
+ * Of a queue that was reset alone, or taken out of use, frames do not wait until it is enabled again: of several queues
+ * the device re-selects another one, or drops the frame (5.1.6.5.6.2, 5.1.6.5.7.3). So its wire is lent the spill slot
+ * alone, and each frame is looked at there. A driver that knows of one pair only has no such rule: its frames wait in the
+ * wire.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -341,13 +346,30 @@ static inline void make_window(struct vnet_rx *rx, size_t want, struct net_windo
 	}
 }
 
+/* A window of which nothing is the driver's: what is taken there goes to another pair, or nowhere. */
+static __attribute__((noinline)) int lend_off(struct vnet_pair *p, struct net_window *w)
+{
+	struct vnet_rx *rx = &p->rx;
+
+	if (!rx->off || !vnet_running(p))
+		return -EAGAIN;
+	if (!vnet_has(p->net, VIRTIO_NET_F_MQ) && !vnet_has(p->net, VIRTIO_NET_F_RSS))
+		return -EAGAIN;
+	arena_clear(rx);
+	rx->header.none = true;
+	rx->end = rx->first;
+	rx->iov[rx->end] = (struct iovec){ rx->spill, NET_FRAME_MAX };
+	*w = (struct net_window){ .iov = &rx->iov[rx->end], .cnt = 1, .room = NET_FRAME_MAX };
+	return 0;
+}
+
 int vnet_rx_lend(struct net_client *c, size_t want, struct net_window *w)
 {
 	struct vnet_pair *p = to_pair(c);
 	struct vnet_rx *rx = &p->rx;
 
 	if (unlikely(!rx->ready || rx->holding || p->quiet || virtio_broken(&p->net->vdev)))
-		return -EAGAIN;
+		return lend_off(p, w);
 	unpatch(rx);
 	if (rx->bytes < want || !n_chains(rx)) {
 		if (unlikely(collect(p, want) < 0))
@@ -518,7 +540,7 @@ enum net_drop vnet_rx_put(struct vnet_pair *p, size_t len, const struct frame_me
 	struct vnet_rx *rx = &p->rx;
 
 	if (unlikely(rx->header.none))
-		return NET_DROP_BUFFER_SMALL;
+		return rx->off ? NET_DROP_RESET : NET_DROP_BUFFER_SMALL;
 	if (unlikely(len > rx->room))
 		return take_spilled(p, len, m);
 	unpatch(rx);
@@ -544,7 +566,7 @@ enum net_drop vnet_rx_take(struct net_client *c, size_t len, const struct frame_
 	why = filter(p, len);
 	if (unlikely(why))
 		return why;
-	if (unlikely(p->inbox) && p->rss->steering) {
+	if (unlikely(p->inbox) && (p->rss->steering || rx->off)) {
 		struct vnet_pair *to = vnet_steer_to(p, len);
 
 		why = to == p ? vnet_rx_put(p, len, m) : vnet_steer(p, to, len, m);
@@ -698,6 +720,15 @@ void vnet_rx_destroy(struct vnet_pair *p)
 	p->rx.spill = NULL;
 }
 
+static void turn_on(struct vnet_pair *p)
+{
+	if (p->rx.off)
+		vnet_steer_drop(p, NET_DROP_RESET); /* they came while it was off */
+	p->rx.off = false;
+	atomic_store(&p->open, true);
+	virtq_kick_disable(&p->rxq->q);
+}
+
 void vnet_rx_start(struct vnet_pair *p)
 {
 	struct vnet_rx *rx = &p->rx;
@@ -706,7 +737,7 @@ void vnet_rx_start(struct vnet_pair *p)
 	rx->ready = p->rxq->q.running;
 	rx->starved = false;
 	if (rx->ready)
-		virtq_kick_disable(&p->rxq->q);
+		turn_on(p);
 	else
 		vnet_rx_drop_held(p, NET_DROP_STOPPED);
 	if (rx->holding) /* the kick that follows every start tries again */
@@ -726,6 +757,17 @@ void vnet_rx_stop(struct vnet_pair *p)
 	while (rx->c_last > rx->c_first)
 		virtq_unpop(&p->rxq->q, &rx->chain[--rx->c_last].head, 1);
 	arena_clear(rx);
+}
+
+void vnet_rx_off(struct vnet_pair *p)
+{
+	atomic_store(&p->open, false);
+	if (p->rx.ready)
+		vnet_rx_stop(p);
+	p->rx.off = true;
+	vnet_rx_drop_held(p, NET_DROP_RESET);
+	vnet_steer_drop(p, NET_DROP_RESET);
+	net_wake_peer(&p->client, NET_WAKE_ROOM); /* if it waits for buffers: it need not any more */
 }
 
 void vnet_rx_kick(struct vnet_pair *p)

@@ -10,6 +10,9 @@
  * delivers it as if its wire had brought it; the buffers are free for the next frame. An inbox that is full costs the
  * frame ("queue-full"). Frames of one flow keep their order as long as they come by one queue.
  *
+ * A queue may be reset alone, and enabled again or not. Frames that the table says are its are dropped meanwhile
+ * ("reset"), those in the inbox as well. Where the device chooses it chooses another pair, by the same way.
+ *
  * The account: such a frame crosses the wire at the pair that it came to, and is received by the other. What is in an
  * inbox and was seen by its loop counts as held; a stop keeps it, a reset does not.
  */
@@ -37,11 +40,29 @@ const char *vnet_steering(const struct vnet_pair *p)
 
 /* ---- the pair that it came to ---- */
 
+/* Another pair whose queue is enabled; if there is none, p itself. */
+static struct vnet_pair *any_other(struct vnet_pair *p)
+{
+	struct virtio_net *n = p->net;
+	unsigned self = (unsigned)(p - n->pair);
+
+	for (unsigned i = 1; i < n->n_pairs; i++) {
+		struct vnet_pair *to = &n->pair[(self + i) % n->n_pairs];
+
+		if (atomic_load(&to->open))
+			return to;
+	}
+	return p;
+}
+
 struct vnet_pair *vnet_steer_to(struct vnet_pair *p, size_t len)
 {
+	unsigned report;
 	uint32_t hash;
-	unsigned report = vnet_rx_hash(p, len, &hash);
 
+	if (!p->rss->steering)
+		return p->rx.off ? any_other(p) : p;
+	report = vnet_rx_hash(p, len, &hash);
 	return &p->net->pair[vnet_rss_pair(p->rss, report, hash)];
 }
 
@@ -156,7 +177,7 @@ static void on_arrival(struct post *post)
 int vnet_steer_init(struct vnet_pair *p)
 {
 	post_init(&p->arrival, on_arrival);
-	if (p->net->n_pairs == 1 || !p->net->prop.rss)
+	if (p->net->n_pairs == 1)
 		return 0;
 	p->inbox = calloc(1, sizeof(*p->inbox));
 	return p->inbox ? inbox_init(p->inbox) : -ENOMEM;

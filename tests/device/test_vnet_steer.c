@@ -3,6 +3,8 @@
  * Frames that came to another pair of queues than the driver's table says: they get there by that pair's inbox, whole,
  * in order, and each is in the account of one pair or the other whatever comes in between.
  */
+#include <errno.h>
+
 #include "base/wirefmt.h"
 #include "mqbench.h"
 
@@ -242,7 +244,36 @@ static void in_the_way(void **state)
 	finish();
 }
 
-/* A stop of the device, and of the wire, keeps what waits; a reset of the queue or the device does not. */
+static void put_into_inbox(unsigned i)
+{
+	static const struct frame_meta plain;
+	uint32_t ticket;
+	uint8_t *place = inbox_reserve(b.n->pair[i].inbox, 100, &ticket);
+
+	assert_non_null(place);
+	memset(place, 1, 100);
+	inbox_ready(b.n->pair[i].inbox, ticket, &plain);
+	vnet_steer_again(&b.n->pair[i]);
+}
+
+/* Two for the second pair, which has no buffers: its loop has seen one of them. */
+static void give_unseen_and_seen(void)
+{
+	assert_int_equal(give(100, 0), NET_OK);
+	settle_both();
+	assert_int_equal(counter_get(&rx_of(1)->held), 1);
+	assert_int_equal(give(100, 1), NET_OK);
+}
+
+/* So many frames of a pair by now, for they were of a queue or a device that was reset; none waits. */
+static void expect_dropped(unsigned pair, uint64_t n)
+{
+	assert_int_equal(counter_get(&rx_of(pair)->dropped[NET_DROP_RESET]), n);
+	assert_int_equal(counter_get(&rx_of(pair)->held), 0);
+	assert_true(net_account_balanced(rx_of(pair)));
+}
+
+/* A stop of the device, and of the wire, keeps what waits; a reset of the device does not. */
 static void stops(void **state)
 {
 	(void)state;
@@ -266,30 +297,136 @@ static void stops(void **state)
 	assert_int_equal(counter_get(&rx_of(0)->bytes), 0);
 	assert_int_equal(counter_get(&rx_of(1)->bytes), 300);
 
-	assert_int_equal(give(100, 3), NET_OK); /* one that was not seen by its loop, and one that was */
-	settle_both();
-	assert_int_equal(give(100, 4), NET_OK);
-	virtio_queue_reset(b.v, RXQ1);
-	assert_int_equal(counter_get(&rx_of(1)->dropped[NET_DROP_RESET]), 2);
-	assert_int_equal(give(100, 5), NET_OK);
-	settle_both();
-	assert_int_equal(counter_get(&rx_of(1)->held), 1);
+	give_unseen_and_seen();
 	virtio_reset(b.v);
-	assert_int_equal(counter_get(&rx_of(1)->dropped[NET_DROP_RESET]), 3);
-	assert_int_equal(counter_get(&rx_of(1)->held), 0);
+	expect_dropped(1, 2);
 	finish();
 }
 
-static void put_into_inbox(unsigned i)
+/* The queue is reset alone: what waits is dropped, and what comes until it is enabled again, seen by its loop or not. */
+static void queue_reset(void **state)
 {
-	static const struct frame_meta plain;
-	uint32_t ticket;
-	uint8_t *place = inbox_reserve(b.n->pair[i].inbox, 100, &ticket);
+	(void)state;
+	start_to_second(1);
+	give_unseen_and_seen();
+	virtio_queue_reset(b.v, RXQ1);
+	expect_dropped(1, 2);
+	assert_int_equal(give(100, 2), NET_OK);
+	settle_both();
+	expect_dropped(1, 3);
+	assert_int_equal(give(100, 3), NET_OK);
+	place_queue(&b, RXQ1);
+	post_on_second();
+	settle_both();
+	expect_dropped(1, 4);
+	assert_int_equal(give(100, 4), NET_OK);
+	settle_both();
+	expect_on_second(100, 4);
+	finish();
+}
 
-	assert_non_null(place);
-	memset(place, 1, 100);
-	inbox_ready(b.n->pair[i].inbox, ticket, &plain);
-	vnet_steer_again(&b.n->pair[i]);
+/* The same while the device is held still: what comes until it goes on is not for the new ring. */
+static void queue_reset_while_quiet(void **state)
+{
+	(void)state;
+	start_to_second(1);
+	give_unseen_and_seen();
+	virtio_quiesce(b.v);
+	virtio_queue_reset(b.v, RXQ1);
+	expect_dropped(1, 2);
+	assert_int_equal(give_second(frame, 100), -EAGAIN);
+	put_into_inbox(1);
+	settle_both();
+	assert_int_equal(counter_get(&rx_of(1)->held), 1);
+	place_queue(&b, RXQ1);
+	post_on_second();
+	virtio_resume(b.v);
+	settle_both();
+	expect_dropped(1, 3);
+	assert_int_equal(give(100, 4), NET_OK);
+	settle_both();
+	expect_on_second(100, 4);
+	finish();
+}
+
+/* Frames come by the queue of the netdev whose pair's own is off: each goes where the table says, or nowhere. */
+static void come_by_one_that_is_off(void **state)
+{
+	unsigned n[2] = { 0 };
+
+	(void)state;
+	start_to_second(2);
+	assert_int_equal(configure(VIRTIO_NET_RSS_HASH_TYPE_UDPv4, 0), VIRTIO_NET_OK);
+	virtio_queue_reset(b.v, RXQ1);
+	for (unsigned i = 0; i < 64; i++) {
+		uint32_t hash;
+
+		make_flow((uint16_t)(1000 + i));
+		rss_hash_frame(&b.n->rss.hash, frame, 100, &hash);
+		n[hash & 1]++;
+		post_rx(&b, 1600);
+		kick(&b.q[RXQ]);
+		settle_both();
+		assert_int_equal(give_second(frame, 100), hash & 1 ? NET_DROP_RESET : NET_OK);
+		settle_both();
+		assert_int_equal(reap(&b.q[RXQ], NULL, NULL), !(hash & 1));
+		assert_int_equal(counter_get(&rx_of(0)->out), n[0]);
+		expect_dropped(1, n[1]);
+	}
+	assert_in_range(n[1], 16, 48);
+	finish();
+}
+
+/* A wire that was told to wait for buffers need not any more. */
+static void wakes_the_wire(void **state)
+{
+	(void)state;
+	start_to_second(0);
+	number_frame(100, 0);
+	assert_int_equal(wire_frame(&b, frame, 100, NULL), -EAGAIN);
+	settle_both();
+	b.wakes = 0;
+	virtio_queue_reset(b.v, RXQ);
+	settle_both();
+	assert_true(b.wakes > 0);
+	assert_int_equal(wire_frame(&b, frame, 100, NULL), NET_OK); /* it is the second pair's */
+	assert_int_equal(configure(0, 0), VIRTIO_NET_OK);
+	assert_int_equal(wire_frame(&b, frame, 100, NULL), NET_DROP_RESET);
+	finish();
+}
+
+/* Without a table the device may choose: it chooses a queue that is enabled, and of a pair that is active. */
+static void another_one(void **state)
+{
+	static const char *const mq_on[] = { "mq=on", NULL };
+
+	(void)state;
+	open_mqbench(mq_on);
+	up(ALL_FEATURES);
+	assert_int_equal(set_pairs(2), VIRTIO_NET_OK);
+	post_rx(&b, 1600);
+	post_rx(&b, 1600);
+	kick(&b.q[RXQ]);
+	settle_both();
+	virtio_queue_reset(b.v, RXQ1);
+	number_frame(100, 7);
+	assert_int_equal(give_second(frame, 100), NET_OK);
+	settle_both();
+	assert_true(reap(&b.q[RXQ], NULL, NULL));
+	assert_int_equal(wire_frame(&b, frame, 100, NULL), NET_OK);
+	virtio_queue_reset(b.v, RXQ);
+	assert_int_equal(give_second(frame, 100), NET_DROP_RESET);
+	assert_int_equal(wire_frame(&b, frame, 100, NULL), NET_DROP_RESET);
+	place_queue(&b, RXQ1);
+	post_on_second();
+	settle_both();
+	assert_int_equal(give(100, 8), NET_OK);
+	settle_both();
+	expect_on_second(100, 8);
+	post_on_second();
+	assert_int_equal(set_pairs(1), VIRTIO_NET_OK);
+	assert_int_equal(give(100, 9), NET_DROP_RESET);
+	finish();
 }
 
 /*
@@ -432,6 +569,11 @@ int main(void)
 		cmocka_unit_test(waits_in_bytes),
 		cmocka_unit_test(in_the_way),
 		cmocka_unit_test(stops),
+		cmocka_unit_test(queue_reset),
+		cmocka_unit_test(queue_reset_while_quiet),
+		cmocka_unit_test(come_by_one_that_is_off),
+		cmocka_unit_test(wakes_the_wire),
+		cmocka_unit_test(another_one),
 		cmocka_unit_test(given_behind_a_reset),
 		cmocka_unit_test(changes),
 		cmocka_unit_test(breaks),
