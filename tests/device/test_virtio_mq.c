@@ -218,14 +218,22 @@ static void nobody_is_told(void **state)
 	close_mqbench();
 }
 
-/* A stop in between, and a reset: nothing is answered meanwhile, and behind a reset nothing at all. */
+/* A driver that has just begun asks for two pairs: the first loop told the other, which has had so many turns since. */
+static void begin_and_ask(unsigned turns)
+{
+	up(ALL_FEATURES);
+	post_pairs(2);
+	settle(&b);
+	while (turns--)
+		loop_turn(loop1);
+}
+
+/* Nothing is answered while the device is stopped; it is when it goes on. */
 static void stopped_in_between(void **state)
 {
 	(void)state;
 	open_mqbench(mq_on);
-	up(ALL_FEATURES);
-	post_pairs(2);
-	settle(&b);
+	begin_and_ask(0);
 	virtio_quiesce(b.v);
 	settle_both();
 	assert_int_equal(used_idx(&b.q[MQCTRL]), 0);
@@ -235,28 +243,27 @@ static void stopped_in_between(void **state)
 	send_on_second(1);
 	settle_both();
 	assert_int_equal(second.sent, 1);
+	close_mqbench();
+}
 
+/*
+ * Behind a reset nothing is answered at all, and what the other loop has yet to do, or to say, for the driver before is not
+ * taken for the next one's.
+ */
+static void reset_in_between(void **state)
+{
+	(void)state;
+	open_mqbench(mq_on);
 	for (unsigned turns = 0; turns < 3; turns++) {
-		up(ALL_FEATURES);
-		post_pairs(2);
-		settle(&b);
-		for (unsigned i = 0; i < turns; i++)
-			loop_turn(loop1);
+		begin_and_ask(turns);
 		virtio_reset(b.v);
 		settle_both();
 		assert_int_equal(used_idx(&b.q[MQCTRL]), 0);
 		assert_false(b.n->pair[1].active);
 	}
-	/* What the other loop has yet to do, or to say, for the driver before is not taken for this one's. */
 	for (unsigned turns = 0; turns < 2; turns++) {
-		up(ALL_FEATURES);
-		post_pairs(2);
-		settle(&b);
-		for (unsigned i = 0; i < turns; i++)
-			loop_turn(loop1);
-		up(ALL_FEATURES);
-		post_pairs(2);
-		settle(&b);
+		begin_and_ask(turns);
+		begin_and_ask(0);
 		assert_int_equal(used_idx(&b.q[MQCTRL]), 0);
 		settle_both();
 		assert_int_equal(used_idx(&b.q[MQCTRL]), 1);
@@ -274,10 +281,8 @@ static void control_queue_reset_in_between(void **state)
 
 	(void)state;
 	open_mqbench(mq_on);
-	up(ALL_FEATURES);
+	begin_and_ask(0);
 	assert_true(virtio_has(b.v, VIRTIO_F_RING_RESET));
-	post_pairs(2);
-	settle(&b);
 	virtio_queue_reset(b.v, MQCTRL);
 	place_queues(&b); /* enables those that are not */
 	post_command(MQCTRL, VIRTIO_NET_CTRL_RX, VIRTIO_NET_CTRL_RX_PROMISC, &off, 1);
@@ -564,6 +569,7 @@ int main(void)
 		cmocka_unit_test(answered_when_adopted),
 		cmocka_unit_test(nobody_is_told),
 		cmocka_unit_test(stopped_in_between),
+		cmocka_unit_test(reset_in_between),
 		cmocka_unit_test(control_queue_reset_in_between),
 		cmocka_unit_test(often),
 		cmocka_unit_test(often_by_other_ways),
