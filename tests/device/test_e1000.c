@@ -634,7 +634,14 @@ static void resets(void **state)
 	eg_settle(g);
 	assert_int_equal(wire->n_got, 0);
 	assert_int_equal(wire_give(frame, 100), -EAGAIN);
-	/* By each of the ways; PBA alone stays. */
+	eg_read(g, E1000_ICR);
+}
+
+/* By each of the ways PBA alone stays. */
+static void ways_to_reset(void **state)
+{
+	(void)state;
+	eg_up(g, 64, EG_RCTL);
 	for (unsigned way = 0; way < 4; way++) {
 		eg_write(g, E1000_PBA, 40);
 		eg_write(g, E1000_VFTA + 4, 7);
@@ -781,10 +788,17 @@ static void overrun(void **state)
 	assert_int_equal(eg_read(g, E1000_MPC), 1);
 	assert_true(g->level);
 	assert_true(eg_read(g, E1000_ICR) & ICR_RXO);
-	/* One that is held while DMA is off for a moment; when the device is reset; and a ring that is too small for any. */
-	for (unsigned i = 0; i < 4; i++)
-		assert_int_equal(eg_receive(g, back, sizeof(back)), 9000);
-	eg_settle(g);
+	eg_read(g, E1000_ICR);
+}
+
+/* One that is held while DMA is off for a moment; when the device is reset; and a ring that is too small for any. */
+static void held_meanwhile(void **state)
+{
+	unsigned frames;
+
+	(void)state;
+	eg_up(g, 24, EG_RCTL | RCTL_LPE);
+	for_us(frame, 9000, 1);
 	while (wire_give(frame, 9000) == NET_OK)
 		;
 	eg_master(g, false);
@@ -855,8 +869,15 @@ static void filters(void **state)
 		assert_int_equal(give_to(multi, NULL), NET_OK);
 		eg_write(g, E1000_MTA + bit / 32 * 4, 0);
 	}
-	/* VLANs. */
-	eg_write(g, E1000_RCTL, RCTL_EN | RCTL_SECRC | RCTL_VFE);
+	eg_read(g, E1000_ICR);
+}
+
+static void vlan_filter(void **state)
+{
+	static const char us[] = "\x52\x54\x00\x12\x34\x56";
+
+	(void)state;
+	eg_up(g, 64, RCTL_SECRC | RCTL_VFE);
 	assert_int_equal(give_to(us, NULL), NET_OK);
 	assert_int_equal(give_to(us, "\x81\x00\x60\x05"), NET_DROP_FILTER_VLAN);
 	eg_write(g, E1000_VFTA, 1u << 5);
@@ -1443,37 +1464,23 @@ static void statistics(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(register_masks),
-		TEST(ways_to_a_register),
-		TEST(sweep),
-		TEST(sweep_io),
-		TEST(eeprom),
-		cmocka_unit_test(phy_ids),
-		TEST(mdic),
-		TEST(link_state),
-		TEST(late_loop),
-		TEST(causes),
-		TEST(throttled),
-		TEST(delayed_rx),
-		TEST(delayed_tx),
-		TEST(resets),
-		TEST(bus_master),
-		TEST(buffer_sizes),
-		TEST(no_buffers),
-		TEST(overrun),
-		TEST(filters),
-		TEST(flow_control),
-		TEST(vlan_strip),
-		TEST(rx_checksums),
-		TEST(legacy),
-		TEST(no_room),
-		TEST(checksums),
-		TEST(segmentation),
-		TEST(vlan_insert),
-		TEST(vlan_in_pieces),
-		TEST(legacy_in_pieces),
-		TEST(loopback),
-		TEST(loopback_of_linux),
+		TEST(register_masks), TEST(ways_to_a_register),
+		TEST(sweep),	      TEST(sweep_io),
+		TEST(eeprom),	      cmocka_unit_test(phy_ids),
+		TEST(mdic),	      TEST(link_state),
+		TEST(late_loop),      TEST(causes),
+		TEST(throttled),      TEST(delayed_rx),
+		TEST(delayed_tx),     TEST(resets),
+		TEST(ways_to_reset),  TEST(bus_master),
+		TEST(buffer_sizes),   TEST(no_buffers),
+		TEST(overrun),	      TEST(held_meanwhile),
+		TEST(filters),	      TEST(vlan_filter),
+		TEST(flow_control),   TEST(vlan_strip),
+		TEST(rx_checksums),   TEST(legacy),
+		TEST(no_room),	      TEST(checksums),
+		TEST(segmentation),   TEST(vlan_insert),
+		TEST(vlan_in_pieces), TEST(legacy_in_pieces),
+		TEST(loopback),	      TEST(loopback_of_linux),
 		TEST(statistics),
 	};
 

@@ -184,6 +184,11 @@ static void rings_of_nonsense(void **state)
 		for (unsigned k = 0; k < rows[i].n; k++)
 			assert_false(rg_get32(g, RG_TX_RING + k * 16) & DESC_OWN);
 	}
+}
+
+static void rings_nowhere(void **state)
+{
+	(void)state;
 	for (unsigned i = 0; i < ARRAY_SIZE(nowhere); i++) {
 		rg_up_cplus(g);
 		remember();
@@ -697,7 +702,12 @@ static void loopback(void **state)
 				assert_int_equal(rg_receive(g, got, sizeof(got)), -1);
 		}
 	}
-	/* Of more bytes than a length in a descriptor has bits for. */
+}
+
+/* Of more bytes than a length in a descriptor has bits for. */
+static void loopback_of_many_bytes(void **state)
+{
+	(void)state;
 	rg_up_cplus(g);
 	rg_write(g, R_RCR, 4, RCR_AAP);
 	rg_write(g, R_TCR, 4, TCR_LBK);
@@ -710,23 +720,26 @@ static void loopback(void **state)
 	assert_true(rg_get32(g, RG_RX_RING) & DESC_OWN);
 	assert_int_equal(wire->n_got, 0);
 	assert_int_equal(counter_get(&g->nic->tx.in), 0);
-	/* A large send into the own receiver is cut, and ends where there is no room. */
+}
+
+/* A large send into the own receiver is cut, and ends where there is no room. */
+static void loopback_of_a_large_send(void **state)
+{
+	struct frame_meta m;
+	size_t len;
+
+	(void)state;
 	rg_up_cplus(g);
 	rg_write(g, R_RCR, 4, RCR_AAP);
 	rg_write(g, R_TCR, 4, TCR_LBK);
-	{
-		struct frame_meta m;
-		size_t len = make_tcp(rg_at(g, RG_FREE), 1, 60000, &m);
-
-		rg_desc(g, RG_TX_RING, 0,
-			DESC_OWN | DESC_FS | DESC_LS | DESC_EOR | TXD_LGSEN | 1 << TXD_MSS_SHIFT | (uint32_t)len, 0,
-			RG_FREE);
-		rg_poll(g);
-		settle(g->loop);
-		for (unsigned i = 0; i < RTL_DESCS; i++)
-			assert_int_equal(rg_receive(g, got, sizeof(got)), 60);
-		assert_int_equal(rg_receive(g, got, sizeof(got)), -1);
-	}
+	len = make_tcp(rg_at(g, RG_FREE), 1, 60000, &m);
+	rg_desc(g, RG_TX_RING, 0,
+		DESC_OWN | DESC_FS | DESC_LS | DESC_EOR | TXD_LGSEN | 1 << TXD_MSS_SHIFT | (uint32_t)len, 0, RG_FREE);
+	rg_poll(g);
+	settle(g->loop);
+	for (unsigned i = 0; i < RTL_DESCS; i++)
+		assert_int_equal(rg_receive(g, got, sizeof(got)), 60);
+	assert_int_equal(rg_receive(g, got, sizeof(got)), -1);
 }
 
 /* ---- tally, timer, EEPROM, registers ---- */
@@ -924,6 +937,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(ring_without_end),
 		TEST(rings_of_nonsense),
+		TEST(rings_nowhere),
 		TEST(transmit_from_nowhere),
 		TEST(slots_of_nonsense),
 		TEST(offloads_of_nonsense),
@@ -939,6 +953,8 @@ int main(void)
 		TEST(descriptors_of_nonsense),
 		TEST(buffers_that_are_rings),
 		TEST(loopback),
+		TEST(loopback_of_many_bytes),
+		TEST(loopback_of_a_large_send),
 		TEST(tally_to_nowhere),
 		TEST(timers),
 		TEST(eeprom),

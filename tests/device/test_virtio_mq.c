@@ -405,86 +405,108 @@ static void broken_on_the_other(void **state)
 	close_mqbench();
 }
 
-/* All of it by chance, with the loops in any order. */
+/* ---- all of it by chance ---- */
+
+static unsigned waiting, answered; /* commands */
+static bool quiet;
+
+static void stop_or_go(void)
+{
+	quiet = !quiet;
+	if (quiet)
+		virtio_quiesce(b.v);
+	else
+		virtio_resume(b.v);
+}
+
+static void begin_anew(void)
+{
+	if (quiet)
+		stop_or_go();
+	driver_up(&b, ALL_FEATURES);
+	waiting = 0;
+}
+
+static void step(void)
+{
+	switch (rnd(12)) {
+	case 0:
+		if (waiting < 20) {
+			post_pairs((uint16_t)rnd(4));
+			waiting++;
+		}
+		break;
+	case 1:
+		if (b.q[TXQ1].n_free > 8)
+			send_on_second(1 + rnd(4));
+		break;
+	case 2:
+		if (b.q[RXQ1].n_free)
+			post_on_second();
+		break;
+	case 3:
+		frame_to_second(NULL);
+		break;
+	case 4:
+		stop_or_go();
+		break;
+	case 5:
+		vm_clock_step(clock_now(CLOCK_VM_NS) + rnd(PAUSE));
+		break;
+	case 6:
+		if (!rnd(20))
+			begin_anew();
+		break;
+	case 7:
+	case 8:
+	case 9:
+		loop_turn(loop1);
+		break;
+	default:
+		loop_turn(b.loop);
+	}
+}
+
+static void reap_all(void)
+{
+	while (reap(&b.q[MQCTRL], NULL, NULL)) {
+		assert_true(waiting-- > 0);
+		answered++;
+	}
+	while (reap(&b.q[TXQ1], NULL, NULL) || reap(&b.q[RXQ1], NULL, NULL))
+		;
+}
+
+/* The loops take their turns in any order. */
 static void by_chance(void **state)
 {
-	unsigned waiting = 0, answered = 0;
-	bool quiet = false;
-
 	(void)state;
+	waiting = answered = 0;
 	open_mqbench(mq_on);
 	up(ALL_FEATURES);
-	for (unsigned step = 0; step < 20000; step++) {
-		switch (rnd(12)) {
-		case 0:
-			if (waiting < 20) {
-				post_pairs((uint16_t)rnd(4));
-				waiting++;
-			}
-			break;
-		case 1:
-			if (b.q[TXQ1].n_free > 8)
-				send_on_second(1 + rnd(4));
-			break;
-		case 2:
-			if (b.q[RXQ1].n_free)
-				post_on_second();
-			break;
-		case 3:
-			frame_to_second(NULL);
-			break;
-		case 4:
-			quiet = !quiet;
-			if (quiet)
-				virtio_quiesce(b.v);
-			else
-				virtio_resume(b.v);
-			break;
-		case 5:
-			vm_clock_step(clock_now(CLOCK_VM_NS) + rnd(PAUSE));
-			break;
-		case 6:
-			if (rnd(20))
-				break;
-			if (quiet)
-				virtio_resume(b.v);
-			quiet = false;
-			driver_up(&b, ALL_FEATURES);
-			waiting = 0;
-			break;
-		case 7:
-		case 8:
-		case 9:
-			loop_turn(loop1);
-			break;
-		default:
-			loop_turn(b.loop);
-		}
-		while (reap(&b.q[MQCTRL], NULL, NULL)) {
-			assert_true(waiting-- > 0);
-			answered++;
-		}
-		while (reap(&b.q[TXQ1], NULL, NULL) || reap(&b.q[RXQ1], NULL, NULL))
-			;
+	for (unsigned i = 0; i < 20000; i++) {
+		step();
+		reap_all();
 		if (b.next_buf > RAM2_END - 64 * KIB)
 			b.next_buf = RAM2_GPA;
-		if (step % 64 == 0)
+		if (i % 64 == 0)
 			assert_true(net_account_balanced(&second.c.rx) &&
 				    net_account_balanced(&b.n->pair[1].client.tx));
 	}
 	if (quiet)
-		virtio_resume(b.v);
+		stop_or_go();
 	for (unsigned i = 0; i < 100; i++) {
 		vm_clock_step(clock_now(CLOCK_VM_NS) + PAUSE);
 		settle_both();
 	}
-	while (reap(&b.q[MQCTRL], NULL, NULL))
-		waiting--;
+	reap_all();
 	assert_int_equal(waiting, 0);
 	assert_true(answered > 100);
 	assert_true(second.sent > 100);
 	close_mqbench();
 }
+
+/* ---- cards that cannot be made ---- */
 
 static const struct net_client_ops no_ops = { .type = "test" };
 

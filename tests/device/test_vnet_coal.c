@@ -387,24 +387,33 @@ static void test_tx_timer(void **state)
 	settle(&b);
 	pass(20 * USEC);
 	assert_int_equal(b.n_sunk, 9);
-	/* What waits for room is not made to wait again. */
+	bench_close(&b);
+}
+
+/* What waits for room is not made to wait again; and nothing is sent after a reset. */
+static void test_tx_timer_and_room(void **state)
+{
+	(void)state;
+	bench_open(&b, (const char *const[]){ "tx=timer", "x-txtimer=20000", NULL });
+	driver_up(&b, features);
+	pass(20 * USEC);
 	b.hold_all = true;
 	post_frames(1);
 	kick(&b.q[TXQ]);
 	settle(&b);
 	pass(20 * USEC);
-	assert_true(b.n_sunk == 9);
+	assert_int_equal(b.n_sunk, 0);
 	b.hold_all = false;
 	net_wake_peer(&b.wire, NET_WAKE_ROOM);
 	settle(&b);
-	assert_int_equal(b.n_sunk, 10);
+	assert_int_equal(b.n_sunk, 1);
 	post_frames(1);
 	kick(&b.q[TXQ]);
 	settle(&b);
-	assert_int_equal(b.n_sunk, 10);
-	driver_up(&b, features); /* nothing is sent after a reset */
+	assert_int_equal(b.n_sunk, 1);
+	driver_up(&b, features);
 	pass(100 * USEC);
-	assert_int_equal(b.n_sunk, 10);
+	assert_int_equal(b.n_sunk, 1);
 	bench_close(&b);
 }
 
@@ -455,6 +464,7 @@ int main(void)
 		TEST(test_by_number_and_time),
 		TEST(test_changed_meanwhile),
 		cmocka_unit_test(test_tx_timer),
+		cmocka_unit_test(test_tx_timer_and_room),
 		cmocka_unit_test(test_tx_burst),
 	};
 

@@ -186,61 +186,61 @@ static void check_accounts(void)
 	loop_call(loop1, look, &second.c);
 }
 
-static void everything_at_once(const char *poll, unsigned rounds)
+static void restart(void)
 {
-	n_steered = 0;
-	open_bench(poll);
-	start_source(&source[0], &b.wire, b.loop);
-	start_source(&source[1], &second.c, loop1);
 	start_anew();
-	for (unsigned i = 0; i < rounds; i++) {
-		traffic(i);
-		if (i % 3 == 0) {
-			post_order(VIRTIO_NET_CTRL_MQ, VIRTIO_NET_CTRL_MQ_VQ_PAIRS_SET, (uint16_t)(1 + i % 2), 2);
-			traffic(i);
-			if (i % 30 != 27)
-				await_answer();
-		} else if (i % 3 == 1) {
-			post_order(VIRTIO_NET_CTRL_RX, VIRTIO_NET_CTRL_RX_PROMISC, i & 4, 1);
-			await_answer();
-		}
-		if (i % 7 == 3 && i % 30 != 27) {
-			steer(i & 1);
-			traffic(i);
-			await_answer();
-			n_steered += *(uint8_t *)at(&b, acks) == VIRTIO_NET_OK;
-		}
-		if (i % 11 == 6) { /* frames of the other pair may be on their way to it */
-			virtio_queue_reset(b.v, i % 4);
-			traffic_but(i, i % 4);
-			place_queue(&b, i % 4);
-		}
-		if (i % 30 == 14) { /* one loop breaks the device, the other one is in the middle of something */
-			post_nonsense(&b.q[i / 30 % 4]);
-			kick(&b.q[i / 30 % 4]);
-			traffic_but(i, i / 30 % 4);
-			start_anew();
-			check_accounts();
-		}
-		if (i % 10 == 5) {
-			virtio_quiesce(b.v);
-			check_accounts();
-			virtio_resume(b.v);
-		}
-		if (i % 30 == 27) { /* a command may be under way */
-			start_anew();
-			check_accounts();
-			b.next_buf = RAM2_GPA + 512 * KIB;
-		}
-	}
-	virtio_reset(b.v);
 	check_accounts();
-	stop_source(&source[0]);
-	stop_source(&source[1]);
-	assert_true(counter_get(&b.n->pair[0].client.tx.out) > 100 && counter_get(&b.n->pair[1].client.tx.out) > 100);
-	assert_true(counter_get(&b.n->pair[1].client.rx.out) > 100);
-	assert_true(n_steered > rounds / 12);
-	assert_true(list_empty(&b.loop->poll.pollers) && list_empty(&loop1->poll.pollers));
+}
+
+/* What the driver asks for in its round i. The answer may still be under way at the end of it. */
+static void ask(unsigned i)
+{
+	bool wait = i % 30 != 27;
+
+	if (i % 3 == 0) {
+		post_order(VIRTIO_NET_CTRL_MQ, VIRTIO_NET_CTRL_MQ_VQ_PAIRS_SET, (uint16_t)(1 + i % 2), 2);
+		traffic(i);
+		if (wait)
+			await_answer();
+	} else if (i % 3 == 1) {
+		post_order(VIRTIO_NET_CTRL_RX, VIRTIO_NET_CTRL_RX_PROMISC, i & 4, 1);
+		await_answer();
+	}
+	if (i % 7 == 3 && wait) {
+		steer(i & 1);
+		traffic(i);
+		await_answer();
+		n_steered += *(uint8_t *)at(&b, acks) == VIRTIO_NET_OK;
+	}
+}
+
+/* What befalls the device in it. */
+static void disturb(unsigned i)
+{
+	if (i % 11 == 6) { /* frames of the other pair may be on their way to it */
+		virtio_queue_reset(b.v, i % 4);
+		traffic_but(i, i % 4);
+		place_queue(&b, i % 4);
+	}
+	if (i % 30 == 14) { /* one loop breaks the device, the other one is in the middle of something */
+		post_nonsense(&b.q[i / 30 % 4]);
+		kick(&b.q[i / 30 % 4]);
+		traffic_but(i, i / 30 % 4);
+		restart();
+	}
+	if (i % 10 == 5) {
+		virtio_quiesce(b.v);
+		check_accounts();
+		virtio_resume(b.v);
+	}
+	if (i % 30 == 27) { /* a command may be under way */
+		restart();
+		b.next_buf = RAM2_GPA + 512 * KIB;
+	}
+}
+
+static void take_down(void)
+{
 	device_del(&b.v->dev);
 	net_client_remove(&b.wire);
 	net_client_remove(&second.c);
@@ -250,6 +250,29 @@ static void everything_at_once(const char *poll, unsigned rounds)
 	free(b.sunk);
 	free(b.named);
 	ram_destroy(&b.ram);
+}
+
+static void everything_at_once(const char *poll, unsigned rounds)
+{
+	n_steered = 0;
+	open_bench(poll);
+	start_source(&source[0], &b.wire, b.loop);
+	start_source(&source[1], &second.c, loop1);
+	start_anew();
+	for (unsigned i = 0; i < rounds; i++) {
+		traffic(i);
+		ask(i);
+		disturb(i);
+	}
+	virtio_reset(b.v);
+	check_accounts();
+	stop_source(&source[0]);
+	stop_source(&source[1]);
+	assert_true(counter_get(&b.n->pair[0].client.tx.out) > 100 && counter_get(&b.n->pair[1].client.tx.out) > 100);
+	assert_true(counter_get(&b.n->pair[1].client.rx.out) > 100);
+	assert_true(n_steered > rounds / 12);
+	assert_true(list_empty(&b.loop->poll.pollers) && list_empty(&loop1->poll.pollers));
+	take_down();
 }
 
 static void loops_that_sleep(void **state)

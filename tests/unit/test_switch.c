@@ -442,7 +442,15 @@ static void tags_and_offloads(void **state)
 			fake_forget(station[i]);
 		check_accounts();
 	}
-	/* Metadata that points into the header cannot be moved. */
+}
+
+/* Metadata that points into the header cannot be moved. */
+static void tags_and_wrong_offloads(void **state)
+{
+	(void)state;
+	add_end(0, 0, &fake_sender_ops, ",vlan-mode=trunk,tag=10");
+	add_end(1, 0, &fake_sender_ops, ",vlan-mode=trunk");
+	settle(loop);
 	batch.n = 0;
 	add_frame(1, ALL, 10, 100, &(struct frame_meta){ .needs_csum = true, .csum_start = 17 });
 	assert_int_equal(send_batch(station[1]), 1);
@@ -535,10 +543,22 @@ static void options_refused(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(learns),	     TEST(stations_move),      TEST(link_down_forgets),		TEST(slow_station),
-		TEST(all_slow),	     TEST(shows_its_table),    TEST(one_asks_for_all),		TEST(vlans),
-		TEST(vlans_refused), TEST(vlans_twice_tagged), TEST(vlans_learn_by_themselves), TEST(tags_and_offloads),
-		TEST(many_pieces),   TEST(judged_by_a_copy),   TEST(options_refused),
+		TEST(learns),
+		TEST(stations_move),
+		TEST(link_down_forgets),
+		TEST(slow_station),
+		TEST(all_slow),
+		TEST(shows_its_table),
+		TEST(one_asks_for_all),
+		TEST(vlans),
+		TEST(vlans_refused),
+		TEST(vlans_twice_tagged),
+		TEST(vlans_learn_by_themselves),
+		TEST(tags_and_offloads),
+		TEST(tags_and_wrong_offloads),
+		TEST(many_pieces),
+		TEST(judged_by_a_copy),
+		TEST(options_refused),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
