@@ -343,7 +343,7 @@ static const struct opt *find_negated(const struct opt *table, const struct opt_
 {
 	const struct opt *o = p->bare && !strncmp(p->key, "no", 2) ? opt_find(table, p->key + 2) : NULL;
 
-	return o && o->kind == OPT_BOOL && !strcmp(p->value, "on") ? o : NULL;
+	return o && (o->kind == OPT_BOOL || o->kind == OPT_ONOFFAUTO) && !strcmp(p->value, "on") ? o : NULL;
 }
 
 /* A bare word is a switch; a value that was forgotten must not become the text "on". */

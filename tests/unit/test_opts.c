@@ -443,7 +443,7 @@ static void defaults_and_values(void **state)
 	assert_null(t.name);
 
 	assert_int_equal(
-		apply("restrict,noon,mode=off,small=255,queues=0x400,rx_queue_size=256,ttl=-5,tiny=-128,"
+		apply("restrict,noon,nomode,small=255,queues=0x400,rx_queue_size=256,ttl=-5,tiny=-128,"
 		      "wide=18446744073709551615,sndbuf=64k,name=a,name=b,dnssearch=x,dnssearch=y,,z,dump=pcap,"
 		      "mac=52:54:00:12:34:56,custom=good",
 		      &t),
