@@ -394,8 +394,10 @@ static int bind_error(const struct xdp *x, const struct xdp_opts *o, int code, s
 			    "ifname=%s: queue %u is in use, or another XDP program is there; see: ip link show %s",
 			    x->ifname, x->host_queue, x->ifname);
 	if (code == EINVAL || code == EOPNOTSUPP)
-		return fail(err, code, "ifname=%s: it has no queue %u, or no mode %s; see: ethtool -l %s", x->ifname,
-			    x->host_queue, modes[o->mode], x->ifname);
+		return fail(err, code, "ifname=%s: it has no queue %u%s%s; see: ethtool -l %s", x->ifname,
+			    x->host_queue,
+			    o->mode == MODE_AUTO ? "" : ", or no mode=", o->mode == MODE_AUTO ? "" : modes[o->mode],
+			    x->ifname);
 	if (code == EPERM || code == EACCES)
 		return fail(err, EPERM, "no permission for an XDP program; it needs CAP_BPF and CAP_NET_ADMIN");
 	return fail(err, code, "ifname=%s: no AF_XDP socket on queue %u in mode %s: %s", x->ifname, x->host_queue,

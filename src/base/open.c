@@ -77,7 +77,8 @@ static int attach_error(const struct open_request *r, int code, struct error *er
 			    "add %s mode tap%s user $USER",
 			    shown, one, multi ? " multi_queue" : "");
 	if (code == EBUSY)
-		return fail(err, code, "ifname=%s: the interface is in use by another program; choose a different one",
+		return fail(err, code,
+			    "ifname=%s: the interface is in use, by another backend or program; choose a different one",
 			    shown);
 	if (code == E2BIG)
 		return fail(err, code,

@@ -315,7 +315,10 @@ static int open_spec(const char *spec, const char *label, struct chardev **out, 
 {
 	if (!strncmp(spec, "chardev:", 8)) {
 		*out = chardev_find(spec + 8);
-		return *out ? 0 : fail(err, ENOENT, "there is no -chardev with id=%.64s; they come before", spec + 8);
+		if (*out)
+			return 0;
+		return fail(err, ENOENT, "there is no -chardev with id=%.64s; add -chardev type,id=%.64s", spec + 8,
+			    spec + 8);
 	}
 	for (unsigned i = 0; i < ARRAY_SIZE(forms); i++) {
 		size_t len = strlen(forms[i].word);

@@ -59,7 +59,7 @@ static void all_models(struct models *m)
 
 int nic_model_unknown(const char *name, struct error *err)
 {
-	const char *near, *why = unoffered_why(unoffered_nics, name);
+	const char *near, *why = unoffered_why(unoffered_devices, name);
 	struct models m;
 
 	if (why)

@@ -84,7 +84,7 @@ static int add_device(struct config *cfg, const struct cmd *cmd, const char *arg
 	if (rc == 0 && opt_list_wants_help(&item.list))
 		return device_option_help(opt_list_take(&item.list, "driver"), err);
 	driver = rc == 0 ? pair_peek(&item.list, "driver") : NULL;
-	if (driver && unoffered_why(unoffered_nics, driver))
+	if (driver && unoffered_why(unoffered_devices, driver))
 		return nic_model_unknown(driver, err);
 	return rc;
 }

@@ -6,6 +6,7 @@
 #include "ctl/placement.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "ctl/hubplan.h"
@@ -59,15 +60,19 @@ static void join_hubs(const struct net_plan *plan)
 
 /* ---- what devices and filters want ---- */
 
-static const char *label(const struct planned *device)
+/* DRIVER, or DRIVER,id=ID: as of all that is wrong with a device. `text` is of the caller's. */
+static const char *label(const struct planned *device, char text[128])
 {
 	const char *id = pair_peek(&device->list, "id"), *driver = pair_peek(&device->list, "driver");
 
-	return id ? id : driver ? driver : "NIC";
+	snprintf(text, 128, "%.48s%s%.64s", driver ? driver : "", id ? ",id=" : "", id ? id : "");
+	return text;
 }
 
 static int check_thread(const struct config *cfg, const struct planned *device, const char *thread, struct error *err)
 {
+	char text[128];
+
 	for (unsigned i = 0; i < cfg->n_objects; i++) {
 		const char *id = pair_peek(&cfg->object[i].list, "id");
 
@@ -75,14 +80,15 @@ static int check_thread(const struct config *cfg, const struct planned *device, 
 			return 0;
 	}
 	return fail(err, ENOENT,
-		    "device '%.64s': iothread=%.64s: there is no such thread; add -object iothread,id=%.64s",
-		    label(device), thread, thread);
+		    "-device %.127s: iothread=%.64s: there is no such thread; add -object iothread,id=%.64s",
+		    label(device, text), thread, thread);
 }
 
 static int place_device(const struct net_plan *plan, const struct planned *device, struct error *err)
 {
 	const char *thread = pair_peek(&device->list, "iothread"), *mq = pair_peek(&device->list, "mq");
 	struct planned *netdev = netdev_of(plan, &device->list), *root = netdev ? root_of(plan, netdev) : NULL;
+	char text[128], other[128];
 	bool several;
 
 	if (!root)
@@ -92,9 +98,10 @@ static int place_device(const struct net_plan *plan, const struct planned *devic
 		return 0;
 	if (root->wants && strcmp(pair_peek(&root->wants->list, "iothread"), thread))
 		return fail(err, EINVAL,
-			    "device '%.64s': iothread=%.64s: it is joined to device '%.64s', which has iothread=%.64s, "
+			    "-device %.127s: iothread=%.64s: it is joined to -device %.127s, which has iothread=%.64s, "
 			    "and what is joined runs in one thread; name the same one for both",
-			    label(device), thread, label(root->wants), pair_peek(&root->wants->list, "iothread"));
+			    label(device, text), thread, label(root->wants, other),
+			    pair_peek(&root->wants->list, "iothread"));
 	root->wants = device;
 	return 0;
 }

@@ -127,21 +127,58 @@ const struct chardev_type *const chardev_types[] = {
 };
 /* clang-format on */
 
-#define OTHER_NIC "use virtio-net-pci, for which Linux has the driver"
+#define OTHER_NIC  "use virtio-net-pci, for which Linux has the driver, or e1000"
+#define NO_DISKS   "there are no disks; put what the guest needs into -initrd, or use its network"
+#define NO_DISPLAY "there is no display; use -serial"
+#define NO_USB	   "there is no USB"
+#define NO_RANDOM  "there is no random number device; the guest has the processor's instructions"
+#define NO_BRIDGES "there is one PCI bus, pci.0; leave the bridge and bus= out"
 
 /* clang-format off */
-const struct unoffered unoffered_nics[] = {
+const struct unoffered unoffered_devices[] = {
+	{ "AC97", "there is no sound" },
+	{ "VGA", NO_DISPLAY },
 	{ "e1000e", OTHER_NIC },
 	{ "igb", OTHER_NIC },
 	{ "i82550", OTHER_NIC },
 	{ "i82551", OTHER_NIC },
 	{ "i82557b", OTHER_NIC },
 	{ "i82559er", OTHER_NIC },
+	{ "ich9-intel-hda", "there is no sound" },
+	{ "ide-cd", NO_DISKS },
+	{ "ide-hd", NO_DISKS },
+	{ "intel-hda", "there is no sound" },
+	{ "intel-iommu", "there is no IOMMU" },
+	{ "ioh3420", NO_BRIDGES },
+	{ "isa-debug-exit", "a guest ends by powering off" },
 	{ "ne2k_isa", OTHER_NIC },
 	{ "ne2k_pci", OTHER_NIC },
+	{ "nvme", NO_DISKS },
+	{ "pci-bridge", NO_BRIDGES },
+	{ "pcie-root-port", NO_BRIDGES },
 	{ "pcnet", OTHER_NIC },
+	{ "pvpanic", "it is there already" },
+	{ "qemu-xhci", NO_USB },
+	{ "qxl-vga", NO_DISPLAY },
+	{ "scsi-hd", NO_DISKS },
 	{ "tulip", OTHER_NIC },
+	{ "usb-ehci", NO_USB },
+	{ "usb-kbd", NO_USB },
 	{ "usb-net", "there is no USB; use virtio-net-pci" },
+	{ "usb-tablet", NO_USB },
+	{ "vfio-pci", "the host's own cards are not handed to the guest; use tap, or af-xdp for a queue of one" },
+	{ "vhost-vsock-pci", "there are no vsocks; use the guest's network" },
+	{ "virtio-9p-pci", "there are no shared folders; use the guest's network" },
+	{ "virtio-balloon", "the guest's memory is -m's" },
+	{ "virtio-balloon-pci", "the guest's memory is -m's" },
+	{ "virtio-blk", NO_DISKS },
+	{ "virtio-blk-pci", NO_DISKS },
+	{ "virtio-gpu-pci", NO_DISPLAY },
+	{ "virtio-rng", NO_RANDOM },
+	{ "virtio-rng-pci", NO_RANDOM },
+	{ "virtio-scsi-pci", NO_DISKS },
+	{ "virtio-serial-pci", "use -serial, or the guest's network" },
+	{ "virtio-vga", NO_DISPLAY },
 	{ "vmxnet3", OTHER_NIC },
 	{ NULL, NULL },
 };
@@ -151,7 +188,7 @@ const struct unoffered unoffered_objects[] = {
 	{ "filter-replay", "there is no record and replay; filter-dump writes frames down" },
 	{ "filter-rewriter", "there is no COLO: no second guest runs in step with the first" },
 	{ "memory-backend-file", "guest memory is anonymous; its size is -m's" },
-	{ "memory-backend-memfd", "guest memory is a memfd already; its size is -m's" },
+	{ "memory-backend-memfd", "guest memory is anonymous; its size is -m's" },
 	{ "memory-backend-ram", "guest memory is made by -m" },
 	{ "rng-builtin", "there is no random number device" },
 	{ "rng-random", "there is no random number device" },

@@ -16,7 +16,7 @@ extern const struct type *const all_types[];
 extern const struct netdev_type *const netdev_types[];
 extern const struct chardev_type *const chardev_types[];
 /* Each ends with one without a name. */
-extern const struct unoffered unoffered_nics[], unoffered_objects[];
+extern const struct unoffered unoffered_devices[], unoffered_objects[];
 
 /* Why `name` of that table is not offered; NULL: it is not in it. */
 const char *unoffered_why(const struct unoffered *table, const char *name);
