@@ -392,7 +392,7 @@ unsigned vnet_rss_pair(const struct vnet_rss *r, unsigned report, uint32_t hash)
 /* ---- virtio_net_steer.c; the pair's loop ---- */
 int vnet_steer_init(struct vnet_pair *p); /* main; -ENOMEM */
 void vnet_steer_destroy(struct vnet_pair *p);
-/* Whose the frame at the head of p's window is: by the table, or p's own, or, if its queue is off, any other's. */
+/* Whose the frame at the head of p's window is: by the table; without one, as p's queue is off, another pair's. */
 struct vnet_pair *vnet_steer_to(struct vnet_pair *p, size_t len);
 /* Hand it on. NET_DROP_QUEUE_FULL: there is no room for it. */
 enum net_drop vnet_steer(struct vnet_pair *p, struct vnet_pair *to, size_t len, const struct frame_meta *m);

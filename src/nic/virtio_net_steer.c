@@ -61,7 +61,7 @@ struct vnet_pair *vnet_steer_to(struct vnet_pair *p, size_t len)
 	uint32_t hash;
 
 	if (!p->rss->steering)
-		return p->rx.off ? any_other(p) : p;
+		return any_other(p);
 	report = vnet_rx_hash(p, len, &hash);
 	return &p->net->pair[vnet_rss_pair(p->rss, report, hash)];
 }
