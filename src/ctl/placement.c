@@ -6,12 +6,12 @@
 #include "ctl/placement.h"
 
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 
 #include "ctl/hubplan.h"
 #include "ctl/objects.h"
 #include "ctl/pairs.h"
+#include "object/device.h"
 #include "object/iothread.h"
 
 /* ---- sets ---- */
@@ -60,35 +60,41 @@ static void join_hubs(const struct net_plan *plan)
 
 /* ---- what devices and filters want ---- */
 
-/* DRIVER, or DRIVER,id=ID: as of all that is wrong with a device. `text` is of the caller's. */
-static const char *label(const struct planned *device, char text[128])
+static int of_device(const struct planned *device, int rc, struct error *err)
 {
-	const char *id = pair_peek(&device->list, "id"), *driver = pair_peek(&device->list, "driver");
+	const char *driver = pair_peek(&device->list, "driver");
 
-	snprintf(text, 128, "%.48s%s%.64s", driver ? driver : "", id ? ",id=" : "", id ? id : "");
-	return text;
+	device_error_prefix(driver ? driver : "", pair_peek(&device->list, "id"), err);
+	return rc;
 }
 
 static int check_thread(const struct config *cfg, const struct planned *device, const char *thread, struct error *err)
 {
-	char text[128];
-
 	for (unsigned i = 0; i < cfg->n_objects; i++) {
 		const char *id = pair_peek(&cfg->object[i].list, "id");
 
 		if (id && !strcmp(id, thread) && objects_is_thread(&cfg->object[i]))
 			return 0;
 	}
-	return fail(err, ENOENT,
-		    "-device %.127s: iothread=%.64s: there is no such thread; add -object iothread,id=%.64s",
-		    label(device, text), thread, thread);
+	return of_device(device, iothread_none(thread, err), err);
+}
+
+/* What it is joined to wants another thread. */
+static int refuse_other(const struct planned *wants, const char *thread, struct error *err)
+{
+	const char *id = pair_peek(&wants->list, "id");
+
+	return fail(err, EINVAL,
+		    "iothread=%.64s: it is joined to -device %.64s%s%.64s, which has iothread=%.64s, and what is "
+		    "joined runs in one thread; name the same one for both",
+		    thread, pair_peek(&wants->list, "driver"), id ? ",id=" : "", id ? id : "",
+		    pair_peek(&wants->list, "iothread"));
 }
 
 static int place_device(const struct net_plan *plan, const struct planned *device, struct error *err)
 {
 	const char *thread = pair_peek(&device->list, "iothread"), *mq = pair_peek(&device->list, "mq");
 	struct planned *netdev = netdev_of(plan, &device->list), *root = netdev ? root_of(plan, netdev) : NULL;
-	char text[128], other[128];
 	bool several;
 
 	if (!root)
@@ -97,11 +103,7 @@ static int place_device(const struct net_plan *plan, const struct planned *devic
 	if (!thread)
 		return 0;
 	if (root->wants && strcmp(pair_peek(&root->wants->list, "iothread"), thread))
-		return fail(err, EINVAL,
-			    "-device %.127s: iothread=%.64s: it is joined to -device %.127s, which has iothread=%.64s, "
-			    "and what is joined runs in one thread; name the same one for both",
-			    label(device, text), thread, label(root->wants, other),
-			    pair_peek(&root->wants->list, "iothread"));
+		return of_device(device, refuse_other(root->wants, thread, err), err);
 	root->wants = device;
 	return 0;
 }

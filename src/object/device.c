@@ -356,7 +356,7 @@ static struct device *device_make(const char *driver, const char *id, struct opt
 	return o ? to_device(o) : NULL;
 }
 
-static void device_prefix(const char *driver, const char *id, struct error *err)
+void device_error_prefix(const char *driver, const char *id, struct error *err)
 {
 	error_prefix(err, "-device %.64s%s%.64s: ", driver, id ? ",id=" : "", id ? id : "");
 }
@@ -372,7 +372,7 @@ struct device *device_add(struct opt_list *l, struct error *err)
 	}
 	d = device_make(driver, id, l, err);
 	if (!d)
-		device_prefix(driver, id, err);
+		device_error_prefix(driver, id, err);
 	return d;
 }
 
@@ -404,7 +404,7 @@ int device_check(const struct opt_list *l, struct error *err)
 	if (!ret && driver) {
 		ret = device_try(driver, id, &trial, err);
 		if (ret)
-			device_prefix(driver, id, err);
+			device_error_prefix(driver, id, err);
 	}
 	opt_list_free(&trial);
 	return ret;

@@ -111,6 +111,8 @@ void device_each(void (*fn)(struct device *d, void *arg), void *arg); /* realize
 int device_save(struct device *d, struct state_bytes *b) __must_check;
 int device_load(struct device *d, const uint8_t *p, size_t len, struct error *err) __must_check;
 const char *device_label(const struct device *d); /* the id, or the type's name: for messages */
+/* Put "-device DRIVER,id=ID: " before an error; `id` may be NULL. */
+void device_error_prefix(const char *driver, const char *id, struct error *err);
 
 /* Help of -device help and -device TYPE,help. */
 void device_help(FILE *out);

@@ -30,13 +30,18 @@ void iothread_use(struct loop *only)
 	the_only = only;
 }
 
+int iothread_none(const char *id, struct error *err)
+{
+	return fail(err, ENOENT, "iothread=%.64s: there is no such thread; add -object iothread,id=%.64s", id, id);
+}
+
 struct loop *iothread_loop(const char *id, struct error *err)
 {
 	struct creatable *c = creatable_find(id);
 
 	if (c && class_is_a(c->obj.class, "iothread"))
 		return to_iothread(c)->loop;
-	fail(err, ENOENT, "iothread=%.64s: there is no such thread; add -object iothread,id=%.64s", id, id);
+	iothread_none(id, err);
 	return NULL;
 }
 
